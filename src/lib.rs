@@ -1,1 +1,6 @@
+//! Reeve keeps hypervisors as their manifests say.
 
+pub mod base;
+pub mod drivers;
+pub mod kinds;
+pub mod plan;

@@ -1,0 +1,97 @@
+//! What a kind may look up about the other manifests while it checks, compares or acts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{KindName, Live, Ref, Resource, Spec};
+use crate::base::{Name, Place};
+
+/// All manifests in force: those given, over those accepted earlier.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    resources: BTreeMap<Ref, Arc<Resource>>,
+}
+
+impl Catalog {
+    /// Adds or replaces one; gives back what it replaced.
+    pub fn insert(&mut self, resource: Arc<Resource>) -> Option<Arc<Resource>> {
+        self.resources.insert(resource.reference(), resource)
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, reference: &Ref) -> Option<Arc<Resource>> {
+        self.resources.remove(reference)
+    }
+
+    /// The resource of that kind and name.
+    pub fn get(&self, reference: &Ref) -> Option<&Arc<Resource>> {
+        self.resources.get(reference)
+    }
+
+    /// All of them, ordered by kind and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values()
+    }
+
+    /// All of one kind, ordered by name.
+    pub fn of(&self, kind: KindName) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values().filter(move |r| r.kind() == kind)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.resources.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+}
+
+/// Finds what is observed of a resource.
+pub type Lookup<'a> = &'a dyn Fn(&Ref) -> Option<&'a Live>;
+
+/// A catalog, with what is observed of each resource where that is known.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    catalog: &'a Catalog,
+    live: Option<Lookup<'a>>,
+}
+
+impl<'a> Scope<'a> {
+    /// The manifests alone.
+    pub fn of(catalog: &'a Catalog) -> Self {
+        Self { catalog, live: None }
+    }
+
+    /// The manifests and what is observed.
+    pub fn with_live(catalog: &'a Catalog, live: Lookup<'a>) -> Self {
+        Self { catalog, live: Some(live) }
+    }
+
+    /// The manifests.
+    pub fn catalog(&self) -> &'a Catalog {
+        self.catalog
+    }
+
+    /// The resource of that kind and name.
+    pub fn resource(&self, kind: KindName, name: &Name) -> Option<&'a Arc<Resource>> {
+        self.catalog.get(&Ref::new(kind, name.clone()))
+    }
+
+    /// The spec of the resource of that kind and name.
+    pub fn spec(&self, kind: KindName, name: &Name) -> Option<&'a Spec> {
+        self.resource(kind, name).map(|r| &r.spec)
+    }
+
+    /// What is observed of that resource, when it is present and known.
+    pub fn live(&self, kind: KindName, name: &Name) -> Option<&'a Live> {
+        self.live.and_then(|live| live(&Ref::new(kind, name.clone())))
+    }
+
+    /// Where a field of another resource stands.
+    pub fn place(&self, kind: KindName, name: &Name, path: &str) -> Option<Place> {
+        self.resource(kind, name).and_then(|r| r.place(path))
+    }
+}

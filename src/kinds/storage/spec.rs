@@ -1,0 +1,42 @@
+//! What a Storage manifest says.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::base::Name;
+
+/// A place for volumes, images and backups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorageSpec {
+    /// The storage type; `reeve explain storage.DRIVER` shows the options of each.
+    pub driver: String,
+    /// The driver's own options.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
+    /// What may be kept there; all that the driver can keep when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Vec<Content>>,
+    /// The nodes that have it; empty or left out means every node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Name>,
+}
+
+/// What a storage may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// Disks of virtual machines.
+    Images,
+    /// Root file systems and mounts of containers.
+    Rootdir,
+    /// Installation media.
+    Iso,
+    /// Container templates.
+    Template,
+    /// Backups.
+    Backup,
+    /// Small files such as cloud-init snippets.
+    Snippets,
+}

@@ -1,0 +1,4 @@
+//! From what is wanted and what is there to what would be done: pure, no I/O, no clock, no randomness.
+
+pub mod diff;
+pub mod model;
