@@ -30,7 +30,8 @@ pub struct Goal<'a> {
 
 /// The plan that reaches `goal` from `live`.
 pub fn make(goal: &Goal<'_>, live: &LiveState) -> Plan {
-    let scope = Scope::with_live(goal.catalog, &|r| live.present(r));
+    let lookup = |reference: &Ref| live.present(reference);
+    let scope = Scope::with_live(goal.catalog, &lookup);
     let outcomes: Vec<Option<Outcome>> =
         goal.order.par_iter().map(|reference| decide(reference, goal, live, &scope)).collect();
     let mut summary = Summary::default();
