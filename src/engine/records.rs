@@ -180,7 +180,7 @@ impl Ledger {
                 continue;
             }
             let reference = reference_of(&entry.key)?;
-            let manifest = stone.extra.get("manifest").and_then(|m| document(&reference, m).ok()).map(Arc::new);
+            let manifest = stone.extra.get("manifest").and_then(|m| crate::plan::file::resource(m).ok()).map(Arc::new);
             let destroy_data = stone.extra.get("destroyData") == Some(&Value::Bool(true));
             begun.push(BegunDelete { reference, uid: stone.uid.into(), destroy_data, manifest });
         }
@@ -245,15 +245,6 @@ fn typed(reference: &Ref, record: &ManifestRecord) -> Result<Resource, Fault> {
     let spec = reference.kind.spec(record.spec.clone()).map_err(|e| bad(e.to_string()))?;
     let meta: Metadata =
         serde_json::from_value(Value::Object(record.metadata.clone())).map_err(|e| bad(e.to_string()))?;
-    Ok(Resource { meta, spec, places: Places::default() })
-}
-
-/// Reads a manifest that was written as a document by Reeve itself.
-pub fn document(reference: &Ref, document: &Value) -> Result<Resource, Fault> {
-    let bad = |why: String| Fault::other(format!("the manifest of {reference} cannot be read: {why}"));
-    let part = |name: &str| document.get(name).cloned().ok_or_else(|| bad(format!("it has no {name}")));
-    let spec = reference.kind.spec(part("spec")?).map_err(|e| bad(e.to_string()))?;
-    let meta = serde_json::from_value(part("metadata")?).map_err(|e| bad(e.to_string()))?;
     Ok(Resource { meta, spec, places: Places::default() })
 }
 
