@@ -4,3 +4,4 @@ pub mod base;
 pub mod drivers;
 pub mod kinds;
 pub mod plan;
+pub mod store;
