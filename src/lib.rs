@@ -5,3 +5,4 @@ pub mod cli;
 pub mod drivers;
 pub mod kinds;
 pub mod plan;
+pub mod store;
