@@ -3,4 +3,5 @@
 pub mod base;
 pub mod drivers;
 pub mod kinds;
+pub mod manifest;
 pub mod plan;
