@@ -4,5 +4,6 @@ pub mod base;
 pub mod cli;
 pub mod drivers;
 pub mod kinds;
+pub mod manifest;
 pub mod plan;
 pub mod store;
