@@ -18,7 +18,7 @@ use crate::kinds::{KindName, Ref, Resource};
 const BATCH: usize = 512;
 
 /// A file that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceFile {
     /// The file as the user named it, or `<stdin>`.
     pub path: Arc<str>,
