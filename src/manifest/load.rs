@@ -86,28 +86,25 @@ fn join(mut loaded: Loaded, parts: Vec<Part>) -> Loaded {
 
 /// Reports resources of the same kind and name; the first stays.
 fn drop_repeated(loaded: &mut Loaded) {
-    let mut first: HashMap<Ref, Option<Place>> = HashMap::with_capacity(loaded.resources.len());
-    for (reference, place) in &loaded.broken {
-        first.entry(reference.clone()).or_insert_with(|| Some(place.clone()));
+    let Loaded { resources, broken, diagnostics, .. } = loaded;
+    let placed = |r: &Arc<Resource>| Some((r.reference(), r.place("metadata.name")?));
+    let declared: Vec<(Ref, Place)> = resources.iter().filter_map(placed).chain(broken.iter().cloned()).collect();
+    let mut first: HashMap<&Ref, &Place> = HashMap::with_capacity(declared.len());
+    for (reference, place) in &declared {
+        first.entry(reference).and_modify(|p| *p = (*p).min(place)).or_insert(place);
     }
-    let found = &mut loaded.diagnostics;
-    loaded.resources.retain(|resource| {
-        let reference = resource.reference();
-        let place = resource.place("metadata.name");
-        let Some(earlier) = first.get(&reference) else {
-            first.insert(reference, place);
-            return true;
-        };
-        // Broken ones are known before; name the one that comes later in the files.
-        let (earlier, later) = if *earlier <= place { (earlier.clone(), place) } else { (place, earlier.clone()) };
-        found.push(
+    if first.len() == declared.len() {
+        return;
+    }
+    for (reference, place) in declared.iter().filter(|(reference, place)| first.get(reference) != Some(&place)) {
+        diagnostics.push(
             Diagnostic::error("manifest/duplicate-resource", format!("{reference} is declared a second time"))
-                .at(later)
-                .related(earlier, "it is declared here first")
+                .at(place.clone())
+                .related(first.get(reference).map(|p| (*p).clone()), "it is declared here first")
                 .help("rename or remove one of the two"),
         );
-        false
-    });
+    }
+    resources.retain(|r| placed(r).is_none_or(|(reference, place)| first.get(&reference) == Some(&&place)));
 }
 
 fn file(source: &Source) -> Part {
