@@ -1,7 +1,9 @@
 //! Reeve keeps hypervisors as their manifests say.
 
 pub mod base;
+pub mod cli;
 pub mod drivers;
 pub mod kinds;
 pub mod manifest;
 pub mod plan;
+pub mod store;

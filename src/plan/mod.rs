@@ -1,4 +1,7 @@
 //! From what is wanted and what is there to what would be done: pure, no I/O, no clock, no randomness.
 
 pub mod diff;
+pub mod file;
+pub mod live;
+pub mod make;
 pub mod model;
