@@ -2,7 +2,9 @@
 
 pub mod base;
 pub mod cli;
+pub mod doctor;
 pub mod drivers;
+pub mod engine;
 pub mod kinds;
 pub mod manifest;
 pub mod plan;

@@ -14,7 +14,8 @@ use crate::kinds::{Catalog, World};
 use crate::manifest::{self, Loaded};
 use crate::plan::desired::Desired;
 use crate::plan::live::LiveState;
-use crate::store::{Embedded, Memory, Store};
+use crate::store::embedded::Options;
+use crate::store::{Embedded, HistoryLimits, Memory, Store};
 
 /// A command's surroundings.
 pub struct Session {
@@ -40,24 +41,30 @@ impl Session {
 
     /// The world of this node.
     pub fn world(&self) -> World {
-        World::open(&self.config)
+        World::open(self.config.node.clone(), self.config.data_dir.clone())
+    }
+
+    /// Where the store is.
+    pub fn store_dir(&self) -> PathBuf {
+        self.config.data_dir.join("store")
     }
 
     /// The store for reading: when there is none yet, an empty one that leaves no file behind.
     pub async fn store_to_read(&self) -> Result<Ledger> {
-        if Embedded::exists(&self.config.data_dir) {
+        if self.store_dir().is_dir() {
             return self.store().await;
         }
-        Ok(Ledger::new(Arc::new(Memory::new(system_time())), Arc::new(SystemClock)))
+        Ok(Ledger::new(Arc::new(Memory::new(Arc::new(SystemClock), HistoryLimits::default())), Arc::new(SystemClock)))
     }
 
     /// The store, made when there is none.
     pub async fn store(&self) -> Result<Ledger> {
-        let dir = self.config.data_dir.clone();
-        let store = tokio::task::spawn_blocking(move || Embedded::open(&dir, system_time()))
-            .await
-            .map_err(|e| CliError::new(format!("the store could not be opened: {e}")))?
-            .map_err(crate::base::Fault::from)?;
+        let dir = self.store_dir();
+        let store =
+            tokio::task::spawn_blocking(move || Embedded::open(&dir, Options::default(), Arc::new(SystemClock)))
+                .await
+                .map_err(|e| CliError::new(format!("the store could not be opened: {e}")))?
+                .map_err(crate::base::Fault::from)?;
         Ok(Ledger::new(Arc::new(store) as Arc<dyn Store>, Arc::new(SystemClock)))
     }
 
@@ -83,14 +90,11 @@ impl Session {
     }
 }
 
-fn system_time() -> crate::store::Now {
-    Arc::new(jiff::Timestamp::now)
-}
-
 /// Reads a state written by `reeve observe -o json`.
 pub fn read_live(path: &Path) -> Result<LiveState> {
     let help = "write it on the node with `reeve observe -o json > FILE`";
-    let bad = |why: String| CliError::with_help(format!("the live state {} cannot be read: {why}", path.display()), help);
+    let bad =
+        |why: String| CliError::with_help(format!("the live state {} cannot be read: {why}", path.display()), help);
     let bytes = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
     let state: LiveState = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
     if state.api_version != crate::kinds::API_VERSION || state.kind != "LiveState" {

@@ -206,7 +206,14 @@ impl Ledger {
     }
 
     /// Notes that something happened.
-    pub async fn event(&self, resource: &Ref, who: &str, what: &str, why: &str, plan: Option<&str>) -> Result<(), Fault> {
+    pub async fn event(
+        &self,
+        resource: &Ref,
+        who: &str,
+        what: &str,
+        why: &str,
+        plan: Option<&str>,
+    ) -> Result<(), Fault> {
         let at = self.clock.now();
         let mut record = EventRecord::new(at, &resource.to_string(), who, what, why);
         record.plan_hash = plan.map(str::to_owned);
@@ -231,7 +238,8 @@ fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {
 }
 
 fn reference_of(key: &str) -> Result<Ref, Fault> {
-    let (kind, name) = keys::resource_of(key).ok_or_else(|| Fault::other(format!("the store has the odd key {key:?}")))?;
+    let (kind, name) =
+        keys::resource_of(key).ok_or_else(|| Fault::other(format!("the store has the odd key {key:?}")))?;
     let known = KindName::find(&kind).ok_or_else(|| {
         Fault::other(format!("the store has a resource of the unknown kind {kind:?}"))
             .help("it was written by a newer version of Reeve; use that version")

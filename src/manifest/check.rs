@@ -39,7 +39,11 @@ impl std::fmt::Display for Path<'_> {
         if let Some(outer) = self.outer {
             write!(f, "{outer}.")?;
         }
-        if self.key.len() <= 80 { f.write_str(self.key) } else { f.write_str(&quoted(self.key)) }
+        if self.key.len() <= 80 && !self.key.contains(char::is_control) {
+            f.write_str(self.key)
+        } else {
+            f.write_str(&quoted(self.key))
+        }
     }
 }
 

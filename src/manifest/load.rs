@@ -18,7 +18,7 @@ use crate::kinds::{KindName, Ref, Resource};
 const BATCH: usize = 512;
 
 /// A file that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceFile {
     /// The file as the user named it, or `<stdin>`.
     pub path: Arc<str>,
@@ -39,8 +39,6 @@ pub struct Loaded {
     pub complete: bool,
     /// The files that were read.
     pub sources: Vec<SourceFile>,
-    /// What came by standard input, to show lines of it.
-    pub stdin: Option<Arc<str>>,
 }
 
 /// Reads files, directories and `-` (standard input).
@@ -66,7 +64,6 @@ struct Part {
     problems: Vec<Diagnostic>,
     partial: bool,
     source: Option<SourceFile>,
-    stdin: Option<Arc<str>>,
 }
 
 fn join(mut loaded: Loaded, parts: Vec<Part>) -> Loaded {
@@ -75,7 +72,6 @@ fn join(mut loaded: Loaded, parts: Vec<Part>) -> Loaded {
         loaded.broken.extend(part.broken);
         loaded.diagnostics.extend(part.problems);
         loaded.sources.extend(part.source);
-        loaded.stdin = loaded.stdin.or(part.stdin);
         loaded.complete &= !part.partial;
     }
     drop_repeated(&mut loaded);
@@ -109,13 +105,7 @@ fn drop_repeated(loaded: &mut Loaded) {
 
 fn file(source: &Source) -> Part {
     match source::read(source) {
-        Ok(bytes) => {
-            let mut part = content(&source.name, &bytes);
-            if source.path.is_none() {
-                part.stdin = Some(String::from_utf8_lossy(&bytes).into());
-            }
-            part
-        }
+        Ok(bytes) => content(&source.name, &bytes),
         Err(problem) => Part { problems: vec![*problem], ..Part::default() },
     }
 }

@@ -24,35 +24,39 @@ pub struct Desired {
     pub catalog: Catalog,
     /// Those given, each after those it refers to.
     pub order: Vec<Ref>,
-    /// All of the catalog, each after those it refers to.
-    pub everything: Vec<Ref>,
 }
 
 impl Desired {
-    /// Puts what was loaded over `base` and checks it; the diagnostics are those of the load and all found here.
-    pub fn build(loaded: Loaded, base: &Catalog) -> (Self, Diagnostics) {
-        let Loaded { resources, broken, mut diagnostics, .. } = loaded;
+    /// Puts what was loaded over `base` and checks it; gives the problems found here, not those of the load.
+    pub fn build(loaded: &Loaded, base: &Catalog) -> (Self, Diagnostics) {
+        let mut diagnostics = Diagnostics::default();
         let mut catalog = base.clone();
-        let mut given = HashSet::with_capacity(resources.len());
-        for resource in resources {
+        let mut given = HashSet::with_capacity(loaded.resources.len());
+        for resource in &loaded.resources {
             given.insert(resource.reference());
-            catalog.insert(resource);
+            catalog.insert(Arc::clone(resource));
         }
         let all: Vec<Entry<'_>> = catalog.iter().map(|resource| Entry::new(resource, &given)).collect();
         let index: HashMap<&Ref, usize> = all.iter().enumerate().map(|(at, entry)| (&entry.reference, at)).collect();
-        let broken: HashSet<&Ref> = broken.iter().map(|(reference, _)| reference).collect();
+        let broken: HashSet<&Ref> = loaded.broken.iter().map(|(reference, _)| reference).collect();
         unresolved(&all, &index, &broken, &mut diagnostics);
         let sorted = sort(&all, &index, &mut diagnostics);
         taken_twice(&all, &mut diagnostics);
         check(&all, &index, &catalog, &mut diagnostics);
         diagnostics.sort();
         let in_order = || sorted.iter().filter_map(|at| all.get(*at));
-        let order = in_order().filter(|entry| entry.given).map(|entry| entry.reference.clone()).collect();
-        let everything = in_order().map(|entry| entry.reference.clone()).collect();
-        drop(index);
-        drop(all);
-        (Self { catalog, order, everything }, diagnostics)
+        let order: Vec<Ref> = in_order().filter(|entry| entry.given).map(|entry| entry.reference.clone()).collect();
+        (Self { catalog, order }, diagnostics)
     }
+}
+
+/// Every resource of a catalog, each after those it refers to.
+pub fn order(catalog: &Catalog) -> Vec<Ref> {
+    let none = HashSet::new();
+    let all: Vec<Entry<'_>> = catalog.iter().map(|resource| Entry::new(resource, &none)).collect();
+    let index: HashMap<&Ref, usize> = all.iter().enumerate().map(|(at, entry)| (&entry.reference, at)).collect();
+    let sorted = sort(&all, &index, &mut Diagnostics::default());
+    sorted.iter().filter_map(|at| all.get(*at)).map(|entry| entry.reference.clone()).collect()
 }
 
 /// A resource while it is checked.

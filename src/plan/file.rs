@@ -10,15 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::model::Plan;
 use crate::base::{Attempt as _, Fault, FaultKind};
 use crate::kinds::{API_VERSION, Catalog, KindName, Places, Ref, Resource};
-
-/// A source file as it was when the plan was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceFile {
-    /// Where it is.
-    pub path: String,
-    /// The SHA-256 of what was read, in hexadecimal.
-    pub sha256: String,
-}
+pub use crate::manifest::SourceFile;
 
 /// A plan in a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,18 +85,21 @@ impl PlanFile {
 
     /// Refuses when a source file is no longer what the plan was made from.
     pub fn check_sources(&self) -> Result<(), Fault> {
-        let moved: Vec<&str> = self.sources.iter().filter(|s| changed(s)).map(|s| s.path.as_str()).collect();
+        let moved: Vec<&str> = self.sources.iter().filter(|s| changed(s)).map(|s| &*s.path).collect();
         if moved.is_empty() {
             return Ok(());
         }
-        Err(Fault::new(FaultKind::Identity, format!("the plan is stale: {} changed since it was made", moved.join(", ")))
-            .help("make the plan again with `reeve plan … --out FILE`"))
+        Err(Fault::new(
+            FaultKind::Identity,
+            format!("the plan is stale: {} changed since it was made", moved.join(", ")),
+        )
+        .help("make the plan again with `reeve plan … --out FILE`"))
     }
 }
 
 /// A source that cannot be found here does not count: a plan may be carried to another machine.
 fn changed(source: &SourceFile) -> bool {
-    match std::fs::read(&source.path) {
+    match std::fs::read(&*source.path) {
         Ok(bytes) => sha256(&bytes) != source.sha256,
         Err(_) => false,
     }

@@ -25,7 +25,8 @@ pub async fn run(session: &Session, args: &Adopt) -> Result {
     let state = with_accepted(observe(&world, &accepted.catalog).await, &accepted);
     let live = found(reference, &state)?;
     let spec = live.spec().ok_or_else(|| CliError::new(format!("{reference} cannot be described as a manifest")))?;
-    let resource = Arc::new(Resource { meta: Metadata::named(reference.name.clone()), spec, places: Places::default() });
+    let resource =
+        Arc::new(Resource { meta: Metadata::named(reference.name.clone()), spec, places: Places::default() });
     prove(&resource, live, &accepted)?;
     let text = render::yaml(&resource.document())?;
     match &args.out {
@@ -47,9 +48,13 @@ pub async fn run(session: &Session, args: &Adopt) -> Result {
 
 fn found<'a>(reference: &Ref, state: &'a LiveState) -> Result<&'a Live> {
     match state.get(reference) {
-        Known::Present(live) if live.have().mark.is_some() => Err(CliError::new(format!("{reference} is managed already"))),
+        Known::Present(live) if live.have().mark.is_some() => {
+            Err(CliError::new(format!("{reference} is managed already")))
+        }
         Known::Present(live) => Ok(live),
-        Known::Absent => Err(CliError::with_help(format!("{reference} is not there"), "`reeve get` lists what is there")),
+        Known::Absent => {
+            Err(CliError::with_help(format!("{reference} is not there"), "`reeve get` lists what is there"))
+        }
         Known::Unknown(why) => Err(CliError::new(format!("{reference} cannot be read: {why}"))),
     }
 }

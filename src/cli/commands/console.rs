@@ -74,7 +74,8 @@ impl Drop for Raw<'_> {
 
 fn device(path: &Path) -> Result {
     let open = File::options().read(true).write(true).open(path);
-    let mut device = open.map_err(|e| CliError::new(format!("the console {} cannot be opened: {e}", path.display())))?;
+    let mut device =
+        open.map_err(|e| CliError::new(format!("the console {} cannot be opened: {e}", path.display())))?;
     let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
     let input = std::io::stdin();
     let _raw = Raw::enter(input.as_fd());

@@ -23,7 +23,8 @@ pub fn run(session: &Session, args: &Explain) -> Result {
         CliError::with_help(format!("{kind:?} is no kind"), format!("the kinds are {}", KindName::shorts()))
     })?;
     if kind.short() == "storage"
-        && let Some((driver, option)) = rest.split_once('.').or(Some((rest, ""))).filter(|(d, _)| storage::find(d).is_some())
+        && let Some((driver, option)) =
+            rest.split_once('.').or(Some((rest, ""))).filter(|(d, _)| storage::find(d).is_some())
         && let Some(found) = storage::find(driver)
     {
         print!("{}", one(path, found.shape(), option, args.recursive, session.paint)?);
@@ -86,7 +87,8 @@ fn fields(out: &mut String, shape: &Shape, change: Disruption, indent: &str, rec
     for (name, field) in &shape.fields {
         let change = field.change.unwrap_or(change);
         let must = if shape.required.contains(name) { ", required" } else { "" };
-        let default = field.default.as_ref().map(|d| format!(", default {}", render::plan::value(d))).unwrap_or_default();
+        let default =
+            field.default.as_ref().map(|d| format!(", default {}", render::plan::value(d))).unwrap_or_default();
         let _ = writeln!(
             out,
             "{indent}{}  {}",

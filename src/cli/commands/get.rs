@@ -21,13 +21,18 @@ pub async fn run(session: &Session, args: &Get) -> Result {
     let (live, accepted) = look(session).await?;
     let found: Vec<Ref> = all(&live, &accepted).into_iter().filter(|r| what.takes(r, &accepted)).collect();
     if found.is_empty() && !what.exact.is_empty() {
-        return Err(CliError::with_help(format!("{} is not there", args.what.join(", ")), "`reeve get` lists what there is"));
+        return Err(CliError::with_help(
+            format!("{} is not there", args.what.join(", ")),
+            "`reeve get` lists what there is",
+        ));
     }
     let order = crate::plan::desired::order(&accepted.catalog);
     let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
     let plan = make(&goal, &live);
     match args.output {
-        Format::Table | Format::Wide => print!("{}", tables(&found, &live, &accepted, &plan, args.output == Format::Wide)),
+        Format::Table | Format::Wide => {
+            print!("{}", tables(&found, &live, &accepted, &plan, args.output == Format::Wide))
+        }
         Format::Json => {
             let items: Vec<Value> = found.iter().map(|r| item(r, &live, &accepted, &plan)).collect();
             println!("{}", render::json(&json!({"items": items}))?);
@@ -145,7 +150,9 @@ pub fn status(reference: &Ref, live: &LiveState, accepted: &AcceptedSet, plan: &
 pub fn item(reference: &Ref, live: &LiveState, accepted: &AcceptedSet, plan: &Plan) -> Value {
     let mut document = match accepted.catalog.get(reference) {
         Some(resource) => resource.document(),
-        None => json!({"apiVersion": crate::kinds::API_VERSION, "kind": reference.kind.as_str(), "metadata": {"name": reference.name}}),
+        None => {
+            json!({"apiVersion": crate::kinds::API_VERSION, "kind": reference.kind.as_str(), "metadata": {"name": reference.name}})
+        }
     };
     let mut status = json!({"state": status(reference, live, accepted, plan)});
     if let Some(facts) = live.accepted.get(reference) {

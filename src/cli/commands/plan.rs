@@ -79,7 +79,10 @@ pub async fn prepare(session: &Session, paths: &[PathBuf], live: Option<&Path>, 
 
 fn offline(session: &Session, paths: &[PathBuf], live: &Path, allow: Allow) -> Result<Prepared> {
     if paths.is_empty() {
-        return Err(CliError::with_help("`--live` was given without manifests", "name the files or folders to plan for"));
+        return Err(CliError::with_help(
+            "`--live` was given without manifests",
+            "name the files or folders to plan for",
+        ));
     }
     let live = read_live(live)?;
     let (desired, loaded) = session.desired(paths, &Catalog::default())?;
@@ -161,7 +164,9 @@ fn pruned(live: &LiveState, loaded: &Loaded, paths: &[PathBuf], allow: Allow) ->
     let all = kept.len() + gone.len();
     if loaded.resources.is_empty() && !gone.is_empty() {
         return Err(CliError::with_help(
-            format!("the sources hold no manifest at all, and --prune would delete all {all} resources that came from them"),
+            format!(
+                "the sources hold no manifest at all, and --prune would delete all {all} resources that came from them"
+            ),
             "check the paths; to delete the resources name them with `reeve delete`",
         ));
     }

@@ -20,10 +20,12 @@ pub async fn run(session: &Session, args: &Power, to: PowerRequest) -> Result {
     let journal = StoreJournal::new(&ledger, "power");
     let lookup = |r: &Ref| state.present(r);
     let mut failed = false;
-    for reference in &args.resources {
-        let named = Metadata::named(reference.name.clone());
+    let named: Vec<Metadata> = args.resources.iter().map(|r| Metadata::named(r.name.clone())).collect();
+    for (reference, named) in args.resources.iter().zip(&named) {
         let result = match state.get(reference) {
-            Known::Absent => Err(CliError::with_help(format!("{reference} is not there"), "`reeve get` lists what there is")),
+            Known::Absent => {
+                Err(CliError::with_help(format!("{reference} is not there"), "`reeve get` lists what there is"))
+            }
             Known::Unknown(why) => Err(CliError::new(format!("{reference} cannot be read: {why}"))),
             Known::Present(live) => match live.have().mark {
                 None => Err(CliError::with_help(
@@ -35,7 +37,7 @@ pub async fn run(session: &Session, args: &Power, to: PowerRequest) -> Result {
                         world: &world,
                         scope: Scope::with_live(&accepted.catalog, &lookup),
                         reference,
-                        meta: accepted.catalog.get(reference).map_or(&named, |r| &r.meta),
+                        meta: accepted.catalog.get(reference).map_or(named, |r| &r.meta),
                         uid: mark.uid,
                         options: Options { allow: crate::base::Disruption::Restart, destroy_data: false },
                         journal: &journal,

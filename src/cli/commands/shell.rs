@@ -32,8 +32,12 @@ pub fn version(args: &Output) -> Result {
     let drivers: Vec<&str> = crate::drivers::storage::TYPES.iter().map(|t| t.name()).collect();
     let libvirt = cfg!(feature = "libvirt");
     match args.output {
-        Format::Json => println!("{}", render::json(&json!({"version": version, "libvirt": libvirt, "storage": drivers}))?),
-        Format::Yaml => print!("{}", render::yaml(&json!({"version": version, "libvirt": libvirt, "storage": drivers}))?),
+        Format::Json => {
+            println!("{}", render::json(&json!({"version": version, "libvirt": libvirt, "storage": drivers}))?)
+        }
+        Format::Yaml => {
+            print!("{}", render::yaml(&json!({"version": version, "libvirt": libvirt, "storage": drivers}))?)
+        }
         Format::Table | Format::Wide => {
             println!("reeve {version}");
             println!("libvirt: {}", if libvirt { "built in" } else { "left out" });

@@ -12,7 +12,8 @@ use super::error::{CliError, Result};
 
 /// A document as JSON, indented.
 pub fn json(document: &impl Serialize) -> Result<String> {
-    serde_json::to_string_pretty(document).map_err(|e| CliError::new(format!("the result cannot be written as JSON: {e}")))
+    serde_json::to_string_pretty(document)
+        .map_err(|e| CliError::new(format!("the result cannot be written as JSON: {e}")))
 }
 
 /// A document as YAML.

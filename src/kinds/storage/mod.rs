@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::base::{Fault, Mark, Name};
+use crate::drivers::storage::find;
 use crate::kinds::{Claim, Have, Kind, Observed, Reference, Report, Scope, Task, World};
 use crate::plan::model::FieldChange;
 
@@ -52,7 +53,10 @@ impl Kind for StorageKind {
             path: "options".into(),
             help: "give each storage a place of its own",
         };
-        place.iter().flat_map(|place| nodes().into_iter().map(move |node| claim(format!("{place} on {node}")))).collect()
+        place
+            .iter()
+            .flat_map(|place| nodes().into_iter().map(move |node| claim(format!("{place} on {node}"))))
+            .collect()
     }
 
     fn want(_name: &Name, spec: &StorageSpec, _scope: &Scope<'_>) -> Value {
