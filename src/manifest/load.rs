@@ -148,7 +148,11 @@ fn content(name: &Arc<str>, bytes: &[u8]) -> Part {
 fn too_many(part: &mut Part) {
     part.problems.sort_by(|a, b| a.place.cmp(&b.place));
     part.problems.truncate(MOST_PROBLEMS);
-    let place = part.problems.last().and_then(|last| last.place.clone());
+    // Right behind the last one, so that it is shown after it.
+    let mut place = part.problems.last().and_then(|last| last.place.clone());
+    if let Some(place) = &mut place {
+        (place.column, place.length) = (place.column.saturating_add(place.length), 0);
+    }
     let message = format!("more than {MOST_PROBLEMS} problems in this file; those after this line are not shown");
     part.problems.push(
         Diagnostic::error("manifest/too-many-problems", message).at(place).help("correct these first, and run again"),

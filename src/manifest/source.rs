@@ -211,10 +211,8 @@ pub fn text<'b>(name: &Arc<str>, bytes: &'b [u8], found: &mut Vec<Diagnostic>) -
             return None;
         }
     };
-    if let Some(at) = bytes.iter().position(|b| *b == 0) {
-        let place = end_of(name, text.get(..at).unwrap_or_default());
-        let help = "take it out; a file with NUL bytes is often damaged, or no text at all";
-        found.push(Diagnostic::error("source/nul", "a NUL byte stands here").at(place).help(help));
+    if let Some(problem) = unfit(name, text) {
+        found.push(problem);
         return None;
     }
     let Some(rest) = text.strip_prefix('\u{feff}') else { return Some(text) };
@@ -225,6 +223,23 @@ pub fn text<'b>(name: &Arc<str>, bytes: &'b [u8], found: &mut Vec<Diagnostic>) -
             .help("save it as UTF-8 without a byte-order mark"),
     );
     Some(rest)
+}
+
+/// The first character that no manifest can have.
+fn unfit(name: &Arc<str>, text: &str) -> Option<Diagnostic> {
+    let bytes = text.as_bytes();
+    let lone = |at: usize| bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+    let at = (0..bytes.len()).find(|at| bytes[*at] == 0 || lone(*at))?;
+    let place = end_of(name, text.get(..at).unwrap_or_default());
+    Some(if bytes[at] == 0 {
+        Diagnostic::error("source/nul", "a NUL byte stands here")
+            .at(place)
+            .help("take it out; a file with NUL bytes is often damaged, or no text at all")
+    } else {
+        Diagnostic::error("source/carriage-return", "a carriage return stands here without a line feed behind it")
+            .at(place)
+            .help("end lines with a line feed, as every editor does by default")
+    })
 }
 
 /// The place right behind `text`, of one character.

@@ -3,12 +3,18 @@
 //! A case is a file or a folder in `valid/` or `invalid/`, with `<case>.expected` beside it: one line per diagnostic,
 //! then its help and the other places that belong to it. `REEVE_BLESS=1` writes the files anew; read the difference.
 
+mod large;
+mod properties;
+mod sources;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use reeve::base::{Diagnostic, Diagnostics, Place};
+use reeve::kinds::Catalog;
 use reeve::manifest::{self, Loaded};
+use reeve::plan::desired::Desired;
 
 /// Diagnostics as the `.expected` files have them, paths relative to the case's folder.
 fn print(diagnostics: &Diagnostics, root: &str) -> String {
@@ -36,8 +42,12 @@ fn cases(folder: &str) -> Vec<PathBuf> {
 
 fn run(case: &Path) -> (Loaded, String) {
     let loaded = manifest::load(&[case.to_owned()]);
+    let (_, found) = Desired::build(&loaded, &Catalog::default());
+    let mut all = loaded.diagnostics.clone();
+    all.extend(found.0);
+    all.sort();
     let root = format!("{}/", case.parent().unwrap().display());
-    let printed = print(&loaded.diagnostics, &root);
+    let printed = print(&all, &root);
     (loaded, printed)
 }
 
@@ -57,10 +67,10 @@ fn invalid_manifests_give_the_expected_diagnostics() {
     let mut wrong = Vec::new();
     for case in cases("invalid") {
         let (loaded, printed) = run(&case);
-        if !loaded.diagnostics.has_errors() {
+        if !printed.contains(" Error ") {
             wrong.push(format!("{} has no error", case.display()));
         }
-        assert!(!loaded.complete, "{}", case.display());
+        assert_eq!(loaded.complete, !loaded.diagnostics.has_errors(), "{}", case.display());
         compare(&case, &printed, &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
