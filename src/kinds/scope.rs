@@ -50,7 +50,7 @@ impl Catalog {
 }
 
 /// Finds what is observed of a resource.
-pub type Lookup<'a> = &'a dyn Fn(&Ref) -> Option<&'a Live>;
+pub type Lookup<'a> = &'a (dyn Fn(&Ref) -> Option<&'a Live> + Send + Sync);
 
 /// A catalog, with what is observed of each resource where that is known.
 #[derive(Clone, Copy)]

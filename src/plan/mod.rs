@@ -1,4 +1,6 @@
 //! From what is wanted and what is there to what would be done: pure, no I/O, no clock, no randomness.
 
 pub mod diff;
+pub mod live;
+pub mod make;
 pub mod model;
