@@ -1,1 +1,3 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
+
+mod image;
