@@ -3,6 +3,7 @@
 //! `kinds!` turns each line of the list into a variant of [`KindName`], [`Spec`], [`Live`] and the calls that reach the
 //! kind's own code. Adding a kind is a folder and a line here.
 
+pub(crate) mod fields;
 mod kind;
 mod list;
 mod resource;
@@ -20,6 +21,7 @@ pub mod image;
 pub mod network;
 pub mod node;
 pub mod storage;
+pub mod vm;
 
 list::kinds! {
     // Kind, short name, folder and type, other short names
