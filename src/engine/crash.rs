@@ -2,8 +2,8 @@
 //!
 //! `REEVE_CRASH_AT=N` counts points over the whole run, from 1. Without the variable a point costs one atomic load.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 static LEFT: LazyLock<AtomicI64> = LazyLock::new(|| {
     let at = std::env::var("REEVE_CRASH_AT").ok().and_then(|n| n.parse().ok());

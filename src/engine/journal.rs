@@ -28,13 +28,8 @@ impl Journal for StoreJournal<'_> {
         crash::point("before intent");
         let id = Uid::fresh();
         let on = resource.to_string();
-        let record = JournalRecord::intent(
-            id.uuid(),
-            (&on, uid.uuid()),
-            self.plan,
-            (effect, detail.clone()),
-            self.ledger.now(),
-        );
+        let record =
+            JournalRecord::intent(id.uuid(), (&on, uid.uuid()), self.plan, (effect, detail.clone()), self.ledger.now());
         self.ledger.journal_put(&record).await?;
         crash::point("after intent");
         Ok(id)

@@ -11,5 +11,5 @@ pub mod crash;
 pub mod execute;
 pub mod journal;
 pub mod observe;
-pub mod recover;
 pub mod records;
+pub mod recover;

@@ -42,6 +42,12 @@ pub async fn observe_kinds(world: &World, catalog: &Catalog, kinds: &[KindName])
     state
 }
 
-fn keep<L>(kind: KindName, found: BTreeMap<crate::base::Name, Observed<L>>) -> impl Iterator<Item = (Ref, Observed<L>)> {
-    found.into_iter().filter(|(_, seen)| !matches!(seen, Observed::Absent)).map(move |(name, seen)| (Ref::new(kind, name), seen))
+fn keep<L>(
+    kind: KindName,
+    found: BTreeMap<crate::base::Name, Observed<L>>,
+) -> impl Iterator<Item = (Ref, Observed<L>)> {
+    found
+        .into_iter()
+        .filter(|(_, seen)| !matches!(seen, Observed::Absent))
+        .map(move |(name, seen)| (Ref::new(kind, name), seen))
 }

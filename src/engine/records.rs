@@ -180,7 +180,7 @@ impl Ledger {
                 continue;
             }
             let reference = reference_of(&entry.key)?;
-            let manifest = stone.extra.get("manifest").and_then(|m| document(&reference, m).ok()).map(Arc::new);
+            let manifest = stone.extra.get("manifest").and_then(|m| crate::plan::file::resource(m).ok()).map(Arc::new);
             let destroy_data = stone.extra.get("destroyData") == Some(&Value::Bool(true));
             begun.push(BegunDelete { reference, uid: stone.uid.into(), destroy_data, manifest });
         }
@@ -206,7 +206,14 @@ impl Ledger {
     }
 
     /// Notes that something happened.
-    pub async fn event(&self, resource: &Ref, who: &str, what: &str, why: &str, plan: Option<&str>) -> Result<(), Fault> {
+    pub async fn event(
+        &self,
+        resource: &Ref,
+        who: &str,
+        what: &str,
+        why: &str,
+        plan: Option<&str>,
+    ) -> Result<(), Fault> {
         let at = self.clock.now();
         let mut record = EventRecord::new(at, &resource.to_string(), who, what, why);
         record.plan_hash = plan.map(str::to_owned);
@@ -231,7 +238,8 @@ fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {
 }
 
 fn reference_of(key: &str) -> Result<Ref, Fault> {
-    let (kind, name) = keys::resource_of(key).ok_or_else(|| Fault::other(format!("the store has the odd key {key:?}")))?;
+    let (kind, name) =
+        keys::resource_of(key).ok_or_else(|| Fault::other(format!("the store has the odd key {key:?}")))?;
     let known = KindName::find(&kind).ok_or_else(|| {
         Fault::other(format!("the store has a resource of the unknown kind {kind:?}"))
             .help("it was written by a newer version of Reeve; use that version")
@@ -245,15 +253,6 @@ fn typed(reference: &Ref, record: &ManifestRecord) -> Result<Resource, Fault> {
     let spec = reference.kind.spec(record.spec.clone()).map_err(|e| bad(e.to_string()))?;
     let meta: Metadata =
         serde_json::from_value(Value::Object(record.metadata.clone())).map_err(|e| bad(e.to_string()))?;
-    Ok(Resource { meta, spec, places: Places::default() })
-}
-
-/// Reads a manifest that was written as a document by Reeve itself.
-pub fn document(reference: &Ref, document: &Value) -> Result<Resource, Fault> {
-    let bad = |why: String| Fault::other(format!("the manifest of {reference} cannot be read: {why}"));
-    let part = |name: &str| document.get(name).cloned().ok_or_else(|| bad(format!("it has no {name}")));
-    let spec = reference.kind.spec(part("spec")?).map_err(|e| bad(e.to_string()))?;
-    let meta = serde_json::from_value(part("metadata")?).map_err(|e| bad(e.to_string()))?;
     Ok(Resource { meta, spec, places: Places::default() })
 }
 
