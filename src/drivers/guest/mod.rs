@@ -4,6 +4,9 @@
 //! hypervisor holds is read back in the same type, configured and running apart ([`Domain`]), so that both compare.
 //! What is ours carries a [`Record`]. Nothing destructive happens before uuid and record are read again and fit.
 
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
