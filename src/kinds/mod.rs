@@ -11,18 +11,24 @@ mod scope;
 mod shape;
 mod world;
 
-pub use kind::{Have, Kind, Observed, Reference, Report};
+pub use kind::{Console, Have, Kind, Observed, PowerRequest, Reference, Report};
 pub use resource::{API_VERSION, Metadata, Places, Resource};
 pub use scope::{Catalog, Scope};
 pub use shape::{Shape, Types};
 pub use world::{Journal, Options, Progress, Task, World};
 
+pub mod image;
+pub mod network;
+pub mod node;
 pub mod storage;
 pub mod vm;
 
 list::kinds! {
     // Kind, short name, folder and type, other short names
     Storage          "storage"   storage::StorageKind    [];
+    Image            "image"     image::ImageKind        ["img"];
+    Network          "network"   network::NetworkKind    ["net"];
+    Node             "node"      node::NodeKind          [];
 }
 
 /// A resource's kind and name, written `vm/web-1`.

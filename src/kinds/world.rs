@@ -63,10 +63,10 @@ impl Default for Options {
 /// Writes down what is about to be done, and that it was done.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Durably notes an intent; gives its number.
-    async fn intent(&self, resource: &Ref, uid: Uid, effect: &str, detail: &Value) -> Result<u64, Fault>;
-    /// Durably notes that the effect of that number is done, or did not happen.
-    async fn done(&self, id: u64) -> Result<(), Fault>;
+    /// Durably notes an intent; gives its identifier.
+    async fn intent(&self, resource: &Ref, uid: Uid, effect: &str, detail: &Value) -> Result<Uid, Fault>;
+    /// Durably notes that the effect is done.
+    async fn done(&self, id: Uid) -> Result<(), Fault>;
 }
 
 /// Shows how far a long effect is.
