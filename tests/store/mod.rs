@@ -1,5 +1,7 @@
 //! The store: one contract for every engine, and what only the embedded engine promises.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test is a panic")]
+
 mod contract;
 mod embedded;
 

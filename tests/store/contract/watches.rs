@@ -206,7 +206,7 @@ pub(super) async fn writers_in_parallel_are_seen_in_order(factory: &impl Factory
             })
         })
         .collect();
-    let mut seen = vec![0; 16];
+    let mut seen = [0; 16];
     for revision in 1..=400 {
         let (at, lines) = next(&mut watch).await;
         assert_eq!(at, revision);
