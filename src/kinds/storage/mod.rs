@@ -41,22 +41,15 @@ impl Kind for StorageKind {
 
     fn claims(_name: &Name, spec: &StorageSpec) -> Vec<Claim> {
         let place = find(&spec.driver).and_then(|driver| driver.place(spec));
-        // Storages that share no node may use the same place, each on its own.
-        let nodes = || match spec.nodes.as_slice() {
-            [] => vec!["*"],
-            nodes => nodes.iter().map(Name::as_str).collect(),
-        };
         let claim = |value: String| Claim {
-            code: "storage/place-used-twice",
+            code: "storage/place-taken",
             what: "the place",
             value,
+            nodes: spec.nodes.clone(),
             path: "options".into(),
             help: "give each storage a place of its own",
         };
-        place
-            .iter()
-            .flat_map(|place| nodes().into_iter().map(move |node| claim(format!("{place} on {node}"))))
-            .collect()
+        place.map(claim).into_iter().collect()
     }
 
     fn want(_name: &Name, spec: &StorageSpec, _scope: &Scope<'_>) -> Value {
