@@ -17,12 +17,18 @@ pub use scope::{Catalog, Scope};
 pub use shape::{Shape, Types};
 pub use world::{Journal, Options, Progress, Task, World};
 
+pub mod image;
+pub mod network;
+pub mod node;
 pub mod storage;
 pub mod vm;
 
 list::kinds! {
     // Kind, short name, folder and type, other short names
     Storage          "storage"   storage::StorageKind    [];
+    Image            "image"     image::ImageKind        ["img"];
+    Network          "network"   network::NetworkKind    ["net"];
+    Node             "node"      node::NodeKind          [];
 }
 
 /// A resource's kind and name, written `vm/web-1`.
