@@ -1,3 +1,5 @@
 //! The `reeve` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    reeve::cli::main()
+}

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const OUTPUT_LIMIT: u64 = 256 << 20;
-const ERROR_LIMIT: u64 = 1 << 20;
+const OUTPUT_LIMIT: usize = 256 << 20;
+const ERROR_LIMIT: usize = 1 << 20;
 
 /// A program to run with its arguments.
 #[derive(Debug, Clone)]
@@ -183,6 +183,11 @@ impl Command {
 
     /// Runs the program to its end.
     pub async fn run(self) -> Result<Output, ExecError> {
+        self.run_watched(&|_| {}).await
+    }
+
+    /// Runs the program to its end, and hands out what it prints while it prints it.
+    pub async fn run_watched(self, watch: Watch<'_>) -> Result<Output, ExecError> {
         let line = self.line();
         let start = |source| ExecError::Start { command: line.clone(), source };
         tracing::debug!(command = %line, "run");
@@ -211,7 +216,8 @@ impl Command {
                 }
             };
             let (out, err) = (child.stdout.take(), child.stderr.take());
-            let ((), stdout, stderr) = tokio::join!(feed, read(out, OUTPUT_LIMIT), read(err, ERROR_LIMIT));
+            let ((), stdout, stderr) =
+                tokio::join!(feed, read(out, OUTPUT_LIMIT, watch), read(err, ERROR_LIMIT, &|_| {}));
             let status = child.wait().await?;
             std::io::Result::Ok((stdout?, stderr?, status))
         };
@@ -264,7 +270,7 @@ impl Command {
         if let (Some(id), Some(_)) = (child.id(), &input) {
             return Ok(Held { id, line, child, input });
         }
-        let stderr = read(errors, ERROR_LIMIT).await.unwrap_or_default();
+        let stderr = read(errors, ERROR_LIMIT, &|_| {}).await.unwrap_or_default();
         let status = child.wait().await.map_or(0, code);
         Err(ExecError::Failed { command: line, status, stderr: tail(&stderr) })
     }
@@ -287,11 +293,26 @@ impl Held {
     }
 }
 
-async fn read(pipe: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> std::io::Result<Vec<u8>> {
+/// Called with each piece of a program's standard output.
+pub type Watch<'a> = &'a (dyn Fn(&[u8]) + Send + Sync);
+
+async fn read(
+    pipe: Option<impl tokio::io::AsyncRead + Unpin>,
+    limit: usize,
+    watch: Watch<'_>,
+) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        (&mut pipe).take(limit).read_to_end(&mut bytes).await?;
-        tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
+        let mut piece = vec![0; 8 << 10];
+        loop {
+            let length = pipe.read(&mut piece).await?;
+            if length == 0 {
+                break;
+            }
+            watch(&piece[..length]);
+            let room = limit.saturating_sub(bytes.len());
+            bytes.extend_from_slice(&piece[..length.min(room)]);
+        }
     }
     Ok(bytes)
 }
@@ -323,6 +344,15 @@ mod tests {
     async fn a_program_gets_its_arguments_and_input_verbatim() {
         let out = Command::new("cat").arg("-").input("a $HOME `b`\n").run().await.unwrap();
         assert_eq!(out.text(), "a $HOME `b`\n");
+    }
+
+    #[tokio::test]
+    async fn output_is_seen_while_it_comes() {
+        let seen = std::sync::Mutex::new(Vec::new());
+        let note = |piece: &[u8]| seen.lock().unwrap().extend_from_slice(piece);
+        let out = Command::new("seq").arg("5000").run_watched(&note).await.unwrap();
+        assert_eq!(out.stdout, *seen.lock().unwrap());
+        assert!(out.text().ends_with("5000\n"));
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@
 //! }
 //! ```
 //!
-//! Each part gets `fill` (writes the defaults in), `canonical` (the form that is compared: every managed field is
+//! Each part gets `fill` (writes the defaults in), `prune` (takes them out again), `canonical` (the form that is compared: every managed field is
 //! there, null where there is none) and, for each `value` field, a method of its name that gives the value in force.
 
 /// See the module.
@@ -44,6 +44,13 @@ macro_rules! fields {
                 let part = self;
                 let _ = &part;
                 $crate::kinds::fields::fields!(@fill part $($fill)*);
+            }
+
+            /// Takes out every field that says no more than its documented default.
+            pub fn prune(&mut self) {
+                let part = self;
+                let _ = &part;
+                $crate::kinds::fields::fields!(@prune part $($fill)*);
             }
 
             /// The form that is compared.
@@ -140,6 +147,25 @@ macro_rules! fields {
     (@fill $part:ident ($name:ident map) $($rest:tt)*) => {
         for entry in $part.$name.values_mut() { entry.fill(); }
         $crate::kinds::fields::fields!(@fill $part $($rest)*);
+    };
+
+    (@prune $part:ident) => {};
+    (@prune $part:ident ($name:ident value $default:expr) $($rest:tt)*) => {
+        $part.$name = $part.$name.take().filter(|value| *value != $default);
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+    (@prune $part:ident ($name:ident section) $($rest:tt)*) => {
+        if let Some(section) = &mut $part.$name { section.prune(); }
+        $part.$name = $part.$name.take().filter(|section| *section != Default::default());
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+    (@prune $part:ident ($name:ident device) $($rest:tt)*) => {
+        if let Some(device) = &mut $part.$name { device.prune(); }
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+    (@prune $part:ident ($name:ident map) $($rest:tt)*) => {
+        for entry in $part.$name.values_mut() { entry.prune(); }
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
     };
 
     (@canonical $part:ident $map:ident) => {};

@@ -33,6 +33,11 @@ pub trait Kind: 'static {
     /// The resources this spec names, which must exist before it.
     fn references(spec: &Self::Spec) -> Vec<Reference>;
 
+    /// What this spec takes for itself alone; two that take the same are reported.
+    fn claims(_name: &Name, _spec: &Self::Spec) -> Vec<Claim> {
+        Vec::new()
+    }
+
     /// The spec in canonical form with every documented default filled in, ready to compare with [`Kind::have`].
     fn want(name: &Name, spec: &Self::Spec, scope: &Scope<'_>) -> Value;
 
@@ -72,6 +77,34 @@ pub trait Kind: 'static {
 
     /// Removes the resource; data goes only when `task.options.destroy_data` says so.
     async fn delete(task: &Task<'_>, live: &Self::Live) -> Result<(), Fault>;
+
+    /// Clears away what an effect that never finished left behind and the resource does not need; safe to repeat.
+    ///
+    /// Called after a crash, once the resource is as its manifest says (`spec`) or deleted (`None`).
+    async fn undo(_task: &Task<'_>, _spec: Option<&Self::Spec>, _effect: &str, _detail: &Value) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Starts, stops or restarts a guest at a person's word.
+    async fn power(_task: &Task<'_>, _live: &Self::Live, _to: PowerRequest) -> Result<(), Fault> {
+        Err(Fault::new(crate::base::FaultKind::Unsupported, "only guests can be started, stopped and restarted"))
+    }
+
+    /// The manifest that describes what is there, for export and adoption; `None` when the kind has none to give.
+    fn spec_of(_live: &Self::Live) -> Option<Self::Spec> {
+        None
+    }
+
+    /// The columns that `get` shows: heading, value, and whether it is shown only with `-o wide`.
+    fn columns(live: Option<&Self::Live>) -> Vec<(&'static str, String, bool)> {
+        let _ = live;
+        Vec::new()
+    }
+
+    /// The terminal of a running guest: the program to run with its arguments, or a device to open.
+    async fn console(_world: &World, _name: &Name, _live: &Self::Live) -> Result<Console, Fault> {
+        Err(Fault::new(crate::base::FaultKind::Unsupported, "only guests have a console"))
+    }
 
     /// Puts our mark on something that exists, and changes nothing else.
     async fn adopt(_task: &Task<'_>, _spec: &Self::Spec, _live: &Self::Live) -> Result<(), Fault> {
@@ -124,6 +157,21 @@ impl Reference {
     }
 }
 
+/// Something that only one field of all manifests may have, such as a MAC address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The diagnostic's code when it is taken twice, such as `network/mac-used-twice`; claims of one code compare.
+    pub code: &'static str,
+    /// What it is in words, with the article: `the MAC address`.
+    pub what: &'static str,
+    /// The value in canonical form.
+    pub value: String,
+    /// The field that takes it, `nics.eth0.mac`, below `spec`.
+    pub path: String,
+    /// What to do when it is taken twice.
+    pub help: &'static str,
+}
+
 /// Takes the problems a check finds, and knows where each field stands.
 pub struct Report<'a> {
     place: &'a dyn Fn(&str) -> Option<Place>,
@@ -157,4 +205,30 @@ impl<'a> Report<'a> {
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.found.push(diagnostic);
     }
+}
+
+/// What a person asks of a guest's power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerRequest {
+    /// Start it.
+    Start,
+    /// Ask it to shut down; cut the power when it does not, only if `force`.
+    Stop {
+        /// Cut the power at once.
+        force: bool,
+    },
+    /// Stop it and start it with what is configured.
+    Restart {
+        /// Cut the power instead of asking.
+        force: bool,
+    },
+}
+
+/// How to reach a guest's terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Console {
+    /// A terminal device of this node.
+    Device(std::path::PathBuf),
+    /// A program that connects the terminal.
+    Program(Vec<String>),
 }

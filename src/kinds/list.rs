@@ -47,6 +47,30 @@ macro_rules! kinds {
                     .map(|s| Spec::$Kind(std::sync::Arc::new(s)))),+ }
             }
 
+            /// See [`Kind::columns`].
+            pub fn columns(self, live: Option<&Live>) -> Vec<(&'static str, String, bool)> {
+                match self { $(Self::$Kind => {
+                    #[allow(irrefutable_let_patterns)]
+                    let live = if let Some(Live::$Kind(l)) = live { Some(&**l) } else { None };
+                    <$module::$Type as $crate::kinds::Kind>::columns(live)
+                }),+ }
+            }
+
+            /// See [`Kind::undo`].
+            pub async fn undo(
+                self,
+                task: &$crate::kinds::Task<'_>,
+                spec: Option<&Spec>,
+                effect: &str,
+                detail: &serde_json::Value,
+            ) -> Result<(), $crate::base::Fault> {
+                match self { $(Self::$Kind => {
+                    #[allow(irrefutable_let_patterns)]
+                    let spec = if let Some(Spec::$Kind(s)) = spec { Some(&**s) } else { None };
+                    <$module::$Type as $crate::kinds::Kind>::undo(task, spec, effect, detail).await
+                }),+ }
+            }
+
             /// Everything of this kind that exists on this node.
             pub async fn observe(
                 self,
@@ -95,6 +119,11 @@ macro_rules! kinds {
             /// See [`Kind::references`].
             pub fn references(&self) -> Vec<$crate::kinds::Reference> {
                 match self { $(Self::$Kind(s) => <$module::$Type as $crate::kinds::Kind>::references(s)),+ }
+            }
+
+            /// See [`Kind::claims`].
+            pub fn claims(&self, name: &$crate::base::Name) -> Vec<$crate::kinds::Claim> {
+                match self { $(Self::$Kind(s) => <$module::$Type as $crate::kinds::Kind>::claims(name, s)),+ }
             }
 
             /// See [`Kind::want`].
@@ -159,6 +188,26 @@ macro_rules! kinds {
             /// See [`Kind::refuse`].
             pub fn refuse(&self, changes: &[$crate::plan::model::FieldChange]) -> Option<$crate::base::Fault> {
                 match self { $(Self::$Kind(l) => <$module::$Type as $crate::kinds::Kind>::refuse(changes, l)),+ }
+            }
+
+            /// See [`Kind::power`].
+            pub async fn power(&self, task: &$crate::kinds::Task<'_>, to: $crate::kinds::PowerRequest) -> Result<(), $crate::base::Fault> {
+                match self { $(Self::$Kind(l) => <$module::$Type as $crate::kinds::Kind>::power(task, l, to).await),+ }
+            }
+
+            /// See [`Kind::console`].
+            pub async fn console(
+                &self,
+                world: &$crate::kinds::World,
+                name: &$crate::base::Name,
+            ) -> Result<$crate::kinds::Console, $crate::base::Fault> {
+                match self { $(Self::$Kind(l) => <$module::$Type as $crate::kinds::Kind>::console(world, name, l).await),+ }
+            }
+
+            /// See [`Kind::spec_of`].
+            pub fn spec(&self) -> Option<Spec> {
+                match self { $(Self::$Kind(l) => <$module::$Type as $crate::kinds::Kind>::spec_of(l)
+                    .map(|s| Spec::$Kind(std::sync::Arc::new(s)))),+ }
             }
 
             /// See [`Kind::delete`].

@@ -11,7 +11,7 @@ mod scope;
 mod shape;
 mod world;
 
-pub use kind::{Have, Kind, Observed, Reference, Report};
+pub use kind::{Claim, Console, Have, Kind, Observed, PowerRequest, Reference, Report};
 pub use resource::{API_VERSION, Metadata, Places, Resource};
 pub use scope::{Catalog, Scope};
 pub use shape::{Shape, Types};

@@ -4,6 +4,13 @@
 //! hypervisor holds is read back in the same type, configured and running apart ([`Domain`]), so that both compare.
 //! What is ours carries a [`Record`]. Nothing destructive happens before uuid and record are read again and fit.
 
+pub mod fake;
+mod nothing;
+mod open;
+
+pub use nothing::Nothing;
+pub use open::open;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,6 +73,9 @@ pub struct Record {
     /// Where each disk came from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub disks: BTreeMap<Name, Origin>,
+    /// What each network card was plugged into.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plugs: BTreeMap<Name, Plug>,
     /// What else the kind wants to find again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<String, String>,
@@ -93,6 +103,16 @@ pub struct Origin {
     /// Its format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
+}
+
+/// What a network card was plugged into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plug {
+    /// The Network resource.
+    pub network: Name,
+    /// What that was for the hypervisor.
+    pub link: Link,
 }
 
 /// Whether a machine runs.
@@ -163,8 +183,8 @@ pub struct Domain {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
     /// What it will be after the next start. Fields that only the record knows (tags, node, runStrategy, reconcile,
-    /// startup, stopTimeout, memory.balloonMin, cloudInit, and of disks storage, volume, image, backup, onRemove and,
-    /// when not running, size) are left out; `accelerator` and `machine` are what `auto` and `q35` were resolved to.
+    /// startup, stopTimeout, memory.balloonMin, display.password, cloudInit, of disks storage, volume, path, image,
+    /// backup, onRemove and, when not running, size; of nics network) are left out; `accelerator` and `machine` are what `auto` and `q35` were resolved to.
     pub configured: Machine,
     /// What it is now, while it runs; `size` of its disks is what the guest sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::base::{Fault, Mark, Name};
-use crate::kinds::{Have, Kind, Observed, Reference, Report, Scope, Task, World};
+use crate::drivers::storage::find;
+use crate::kinds::{Claim, Have, Kind, Observed, Reference, Report, Scope, Task, World};
 use crate::plan::model::FieldChange;
 
 /// What is observed of a storage.
@@ -36,6 +37,26 @@ impl Kind for StorageKind {
 
     fn references(_spec: &StorageSpec) -> Vec<Reference> {
         Vec::new()
+    }
+
+    fn claims(_name: &Name, spec: &StorageSpec) -> Vec<Claim> {
+        let place = find(&spec.driver).and_then(|driver| driver.place(spec));
+        // Storages that share no node may use the same place, each on its own.
+        let nodes = || match spec.nodes.as_slice() {
+            [] => vec!["*"],
+            nodes => nodes.iter().map(Name::as_str).collect(),
+        };
+        let claim = |value: String| Claim {
+            code: "storage/place-used-twice",
+            what: "the place",
+            value,
+            path: "options".into(),
+            help: "give each storage a place of its own",
+        };
+        place
+            .iter()
+            .flat_map(|place| nodes().into_iter().map(move |node| claim(format!("{place} on {node}"))))
+            .collect()
     }
 
     fn want(_name: &Name, spec: &StorageSpec, _scope: &Scope<'_>) -> Value {

@@ -40,3 +40,26 @@ pub enum Content {
     /// Small files such as cloud-init snippets.
     Snippets,
 }
+
+impl Content {
+    /// Every content type.
+    pub const ALL: [Self; 6] = [Self::Images, Self::Rootdir, Self::Iso, Self::Template, Self::Backup, Self::Snippets];
+
+    /// The word in manifests.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Rootdir => "rootdir",
+            Self::Iso => "iso",
+            Self::Template => "template",
+            Self::Backup => "backup",
+            Self::Snippets => "snippets",
+        }
+    }
+}
+
+impl std::fmt::Display for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
+}

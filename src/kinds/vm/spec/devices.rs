@@ -86,6 +86,9 @@ fields! {
         image: maybe Name, "live";
         /// A Volume to attach, instead of a disk of the guest's own.
         volume: maybe Name, "restart";
+        /// A file or block device of the host that is attached as it is; Reeve never makes, grows or deletes it.
+        #[schemars(length(max = 4096))]
+        path: maybe String, "restart";
         /// What it hangs on; `sata` for an optical drive when left out (`ide` on `pc`).
         bus: maybe Bus, "restart";
         /// How the host caches it.

@@ -1,0 +1,90 @@
+//! The configuration: built-in defaults, then the file, then the environment and the command line.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::args::Global;
+use super::error::{CliError, Result};
+use crate::base::Name;
+
+const FILE: &str = "/etc/reeve/config.yaml";
+const DATA_DIR: &str = "/var/lib/reeve";
+
+/// What can stand in the configuration file; every field has a default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Where Reeve keeps its own files.
+    pub data_dir: Option<PathBuf>,
+    /// This node's name; the host's name up to the first dot when left out.
+    pub node: Option<Name>,
+    /// How many resources are worked on at once.
+    pub parallel: Option<u16>,
+    /// Where libvirt is reached.
+    pub libvirt_uri: Option<String>,
+    /// Where LXC keeps its containers.
+    pub lxc_path: Option<PathBuf>,
+}
+
+/// The configuration in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where Reeve keeps its own files.
+    pub data_dir: PathBuf,
+    /// This node's name.
+    pub node: Name,
+    /// How many resources are worked on at once.
+    pub parallel: usize,
+    /// Where libvirt is reached, when not at the default place.
+    pub libvirt_uri: Option<String>,
+    /// Where LXC keeps its containers, when not at the default place.
+    pub lxc_path: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn read(global: &Global) -> Result<Self> {
+        let file = match &global.config {
+            Some(path) => parse(path)?,
+            None if Path::new(FILE).exists() => parse(Path::new(FILE))?,
+            None => ConfigFile::default(),
+        };
+        let ConfigFile { data_dir, node, parallel, libvirt_uri, lxc_path } = file;
+        Ok(Self {
+            data_dir: global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into()),
+            node: match node {
+                Some(node) => node,
+                None => host()?,
+            },
+            parallel: usize::from(parallel.unwrap_or(8)).clamp(1, 64),
+            libvirt_uri,
+            lxc_path,
+        })
+    }
+}
+
+fn parse(path: &Path) -> Result<ConfigFile> {
+    let bad = |why: String| {
+        CliError::with_help(
+            format!("the configuration {} cannot be read: {why}", path.display()),
+            "its fields are dataDir, node, parallel, libvirtUri and lxcPath",
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+    serde_yaml::from_str(&text).map_err(|e| bad(e.to_string()))
+}
+
+/// The host's name as a node's name.
+fn host() -> Result<Name> {
+    let uname = rustix::system::uname();
+    let full = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    let short = full.split('.').next().unwrap_or_default();
+    let name: String = short.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    Name::new(name.trim_matches('-')).map_err(|_| {
+        CliError::with_help(
+            format!("the host name {full:?} cannot be a node's name"),
+            "set `node` in /etc/reeve/config.yaml",
+        )
+    })
+}
