@@ -21,6 +21,7 @@ pub mod image;
 pub mod network;
 pub mod node;
 pub mod storage;
+pub mod container;
 pub mod vm;
 
 list::kinds! {
