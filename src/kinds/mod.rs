@@ -3,6 +3,7 @@
 //! `kinds!` turns each line of the list into a variant of [`KindName`], [`Spec`], [`Live`] and the calls that reach the
 //! kind's own code. Adding a kind is a folder and a line here.
 
+pub(crate) mod fields;
 mod kind;
 mod list;
 mod resource;
@@ -10,17 +11,25 @@ mod scope;
 mod shape;
 mod world;
 
-pub use kind::{Console, Have, Kind, Observed, PowerRequest, Reference, Report};
+pub use kind::{Claim, Console, Have, Kind, Observed, PowerRequest, Reference, Report};
 pub use resource::{API_VERSION, Metadata, Places, Resource};
 pub use scope::{Catalog, Scope};
 pub use shape::{Shape, Types};
 pub use world::{Journal, Options, Progress, Task, World};
 
+pub mod container;
+pub mod image;
+pub mod network;
+pub mod node;
 pub mod storage;
+pub mod vm;
 
 list::kinds! {
     // Kind, short name, folder and type, other short names
     Storage          "storage"   storage::StorageKind    [];
+    Image            "image"     image::ImageKind        ["img"];
+    Network          "network"   network::NetworkKind    ["net"];
+    Node             "node"      node::NodeKind          [];
 }
 
 /// A resource's kind and name, written `vm/web-1`.

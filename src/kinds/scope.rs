@@ -1,7 +1,8 @@
 //! What a kind may look up about the other manifests while it checks, compares or acts.
 
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{KindName, Live, Ref, Resource, Spec};
 use crate::base::{Name, Place};
@@ -10,16 +11,41 @@ use crate::base::{Name, Place};
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     resources: BTreeMap<Ref, Arc<Resource>>,
+    views: Views,
+}
+
+/// What was worked out from a catalog, by type; forgotten when the catalog changes.
+#[derive(Default)]
+struct Views(Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>);
+
+impl Views {
+    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for Views {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl std::fmt::Debug for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Views")
+    }
 }
 
 impl Catalog {
     /// Adds or replaces one; gives back what it replaced.
     pub fn insert(&mut self, resource: Arc<Resource>) -> Option<Arc<Resource>> {
+        self.views = Views::default();
         self.resources.insert(resource.reference(), resource)
     }
 
     /// Takes one out.
     pub fn remove(&mut self, reference: &Ref) -> Option<Arc<Resource>> {
+        self.views = Views::default();
         self.resources.remove(reference)
     }
 
@@ -36,6 +62,16 @@ impl Catalog {
     /// All of one kind, ordered by name.
     pub fn of(&self, kind: KindName) -> impl Iterator<Item = &Arc<Resource>> {
         self.resources.values().filter(move |r| r.kind() == kind)
+    }
+
+    /// A view over all resources, such as an index, worked out once by `make` and kept while nothing changes.
+    pub fn view<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
+        if let Some(view) = self.views.open().get(&TypeId::of::<T>()).cloned().and_then(|v| v.downcast::<T>().ok()) {
+            return view;
+        }
+        let view = Arc::new(make(self));
+        self.views.open().insert(TypeId::of::<T>(), view.clone());
+        view
     }
 
     /// How many there are.

@@ -11,7 +11,11 @@ use super::{KindName, Metadata, Ref, Scope, Spec};
 use crate::base::clock::SystemClock;
 use crate::base::secret::Secrets;
 use crate::base::{Clock, Disruption, Fault, FaultKind, Mark, Name, Uid};
+use crate::drivers::guest::{self, VmDriver};
 use crate::drivers::storage::{Storage, Storages};
+
+/// Where the hypervisor is, when nothing else is said.
+pub const HYPERVISOR: &str = "qemu:///system";
 
 /// Everything outside that kinds may reach.
 pub struct World {
@@ -25,13 +29,16 @@ pub struct World {
     pub secrets: Secrets,
     /// Storage drivers, opened once and kept.
     pub storages: Storages,
+    /// The hypervisor of virtual machines.
+    pub vms: Arc<dyn VmDriver>,
 }
 
 impl World {
     /// The real world of this node; nothing is connected or touched yet.
     pub fn open(node: Name, data_dir: PathBuf) -> Self {
         let secrets = Secrets::below(&data_dir.join("secrets"));
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default() }
+        let vms = guest::open(HYPERVISOR);
+        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms }
     }
 
     /// The storage of that name, opened by its manifest.

@@ -333,6 +333,12 @@ type Opened = (StorageSpec, Arc<dyn Storage>);
 pub struct Storages(Mutex<BTreeMap<Name, Opened>>);
 
 impl Storages {
+    /// Puts an open storage in, for tests.
+    pub fn put(&self, name: &Name, spec: &StorageSpec, storage: Arc<dyn Storage>) {
+        let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        open.insert(name.clone(), (spec.clone(), storage));
+    }
+
     /// The storage of that name and spec.
     pub fn open(&self, name: &Name, spec: &StorageSpec, secrets: &Secrets) -> Result<Arc<dyn Storage>, Fault> {
         let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,9 +1,12 @@
 //! Rules for storages that the schema cannot say.
 
-use super::{Content, StorageSpec};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Content, StorageKind, StorageSpec};
 use crate::base::{Diagnostic, Name};
 use crate::drivers::storage::{self as drivers, StorageType, TYPES};
-use crate::kinds::{KindName, Ref, Report, Scope, Spec};
+use crate::kinds::{AsKind, Catalog, KindName, Report, Resource, Scope};
 
 /// Reports everything that is wrong with one storage.
 pub fn check(name: &Name, spec: &StorageSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
@@ -71,42 +74,50 @@ fn check_nodes(spec: &StorageSpec, report: &mut Report<'_>) {
     }
 }
 
-/// Two storages on one place would each take the other's volumes for foreign ones.
+/// The places of all storages that have one, in order, so that those inside another follow it.
+struct Nested(BTreeMap<String, Vec<Name>>);
+
+impl Nested {
+    fn find(catalog: &Catalog) -> Self {
+        let mut places: BTreeMap<String, Vec<Name>> = BTreeMap::new();
+        for resource in catalog.of(KindName::Storage) {
+            if let Some(place) = storage(resource).and_then(|spec| drivers::find(&spec.driver)?.place(spec)) {
+                places.entry(format!("{place}/")).or_default().push(resource.name().clone());
+            }
+        }
+        Self(places)
+    }
+}
+
+/// The spec of a resource that is a storage.
+fn storage(resource: &Resource) -> Option<&Arc<StorageSpec>> {
+    AsKind::<StorageKind>::as_kind(&resource.spec)
+}
+
+/// A storage inside another's directory would show up among the other's files.
 fn check_place(name: &Name, spec: &StorageSpec, driver: &dyn StorageType, scope: &Scope<'_>, report: &mut Report<'_>) {
     let Some(place) = driver.place(spec) else { return };
-    for resource in scope.catalog().of(KindName::Storage) {
-        let Spec::Storage(other) = &resource.spec else { continue };
-        // Each pair is reported once, at the later of the two.
-        if resource.name() >= name || !meet(spec, other) {
-            continue;
+    let places = scope.catalog().view(Nested::find);
+    let around = place.match_indices('/').filter_map(|(at, _)| places.0.get_key_value(&place[..=at]));
+    for (outer, names) in around {
+        for other in names.iter().filter(|n| *n != name) {
+            let Some(resource) = scope.resource(KindName::Storage, other) else { continue };
+            if storage(resource).is_none_or(|other| !meet(spec, other)) {
+                continue;
+            }
+            let other = resource.reference();
+            let message = format!("storage/{name}, {place}, is inside {other}, {}", outer.trim_end_matches('/'));
+            report.push(
+                Diagnostic::error("storage/nested-place", message)
+                    .at(report.place("options"))
+                    .help("give each storage a place of its own")
+                    .related(resource.place("spec.options"), format!("{other} is here")),
+            );
         }
-        let Some(there) = drivers::find(&other.driver).and_then(|d| d.place(other)) else { continue };
-        let (how, inside) = if there == place {
-            ("on the same place as", false)
-        } else if within(&place, &there) {
-            ("inside", true)
-        } else if within(&there, &place) {
-            ("around", true)
-        } else {
-            continue;
-        };
-        let other = Ref::new(KindName::Storage, resource.name().clone());
-        let code = if inside { "storage/nested-place" } else { "storage/same-place" };
-        let message = format!("storage/{name}, {place}, is {how} {other}, {there}");
-        report.push(
-            Diagnostic::error(code, message)
-                .at(report.place("options"))
-                .help("give each storage a place of its own")
-                .related(resource.place("spec.options"), format!("{other} is here")),
-        );
     }
 }
 
 /// Whether some node has both.
 fn meet(a: &StorageSpec, b: &StorageSpec) -> bool {
     a.nodes.is_empty() || b.nodes.is_empty() || a.nodes.iter().any(|n| b.nodes.contains(n))
-}
-
-fn within(inner: &str, outer: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
 }

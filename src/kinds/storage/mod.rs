@@ -19,7 +19,7 @@ pub use self::observe::{is_here, volumes};
 pub use self::spec::{Content, StorageSpec, StorageState};
 use crate::base::{Fault, FaultKind, Mark, Name};
 use crate::drivers::storage::{self as drivers, Usage};
-use crate::kinds::{Have, Kind, Observed, Reference, Report, Scope, Task, World};
+use crate::kinds::{Claim, Have, Kind, Observed, Reference, Report, Scope, Task, World};
 use crate::plan::model::FieldChange;
 
 /// The kind `Storage`.
@@ -71,6 +71,19 @@ impl Kind for StorageKind {
 
     fn references(_spec: &StorageSpec) -> Vec<Reference> {
         Vec::new()
+    }
+
+    fn claims(_name: &Name, spec: &StorageSpec) -> Vec<Claim> {
+        let place = drivers::find(&spec.driver).and_then(|driver| driver.place(spec));
+        let claim = |value: String| Claim {
+            code: "storage/place-taken",
+            what: "the place",
+            value,
+            nodes: spec.nodes.clone(),
+            path: "options".into(),
+            help: "give each storage a place of its own",
+        };
+        place.map(claim).into_iter().collect()
     }
 
     fn want(_name: &Name, spec: &StorageSpec, _scope: &Scope<'_>) -> Value {

@@ -1,0 +1,5 @@
+//! XML as libvirt speaks it.
+
+mod tree;
+
+pub use tree::Element;

@@ -1,0 +1,5 @@
+//! A virtual machine.
+
+mod spec;
+
+pub use spec::*;
