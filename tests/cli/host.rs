@@ -3,7 +3,9 @@
 use super::{Place, STORAGE};
 
 fn volume(name: &str, size: &str) -> String {
-    format!("---\napiVersion: reeve/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec: {{storage: local, size: {size}, format: raw}}\n")
+    format!(
+        "---\napiVersion: reeve/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec: {{storage: local, size: {size}, format: raw}}\n"
+    )
 }
 
 #[test]

@@ -144,10 +144,7 @@ pub async fn stop(host: &Host, name: &Name, within: Duration) -> Result<(), Faul
 }
 
 /// A container's files and state, which must be there and be its owner's.
-pub async fn held(
-    host: &Host,
-    target: &crate::drivers::container::Target<'_>,
-) -> Result<(Files, State), Fault> {
+pub async fn held(host: &Host, target: &crate::drivers::container::Target<'_>) -> Result<(Files, State), Fault> {
     let name = target.name;
     let files = seen::files(host, name)?
         .ok_or_else(|| Fault::new(FaultKind::NotFound, format!("there is no container {name}")))?;

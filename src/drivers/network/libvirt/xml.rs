@@ -120,9 +120,9 @@ fn dns(tree: &Element<'_>) -> Dns {
 pub fn write(name: &Name, uuid: Uuid, spec: &NetworkSpec, old: Option<&str>) -> Result<String, Fault> {
     let mut tree = match old {
         Some(xml) => Element::read(xml)?.into_owned(),
-        None => {
-            Element::new("network").child(text("name", name.as_str())).child(text("uuid", &uuid.hyphenated().to_string()))
-        }
+        None => Element::new("network")
+            .child(text("name", name.as_str()))
+            .child(text("uuid", &uuid.hyphenated().to_string())),
     };
     tree.unset("connections");
     let bridge = spec.bridge.clone().unwrap_or_default();
@@ -131,7 +131,10 @@ pub fn write(name: &Name, uuid: Uuid, spec: &NetworkSpec, old: Option<&str>) -> 
     tree.entry("bridge").set("stp", "off");
     tree.entry("bridge").set("delay", 0);
     tree.replace_all("mtu", spec.mtu.map(|mtu| Element::new("mtu").with("size", mtu)));
-    tree.replace_all("domain", spec.domain.as_ref().map(|d| Element::new("domain").with("name", d).with("localOnly", "yes")));
+    tree.replace_all(
+        "domain",
+        spec.domain.as_ref().map(|d| Element::new("domain").with("name", d).with("localOnly", "yes")),
+    );
     tree.replace_all("dns", spec.dns.as_ref().and_then(dns_element));
     tree.replace_all("ip", addresses(spec)?);
     Ok(tree.write()?)

@@ -167,13 +167,7 @@ fn hook(line: &str) -> Option<Hook> {
     Some(Hook { place: place(source.into()), options, point: point.into() })
 }
 
-pub fn read(
-    lines: &mut Lines,
-    name: &Name,
-    record: Option<&Record>,
-    host: &Host,
-    spec: &mut CtSpec,
-) -> Option<Place> {
+pub fn read(lines: &mut Lines, name: &Name, record: Option<&Record>, host: &Host, spec: &mut CtSpec) -> Option<Place> {
     lines.has("lxc.monitor.unshare", "1");
     lines.has("lxc.hook.version", "1");
     let dir = host.paths.dir(name);
