@@ -30,6 +30,7 @@ list::kinds! {
     Image            "image"     image::ImageKind        ["img"];
     Network          "network"   network::NetworkKind    ["net"];
     Node             "node"      node::NodeKind          [];
+    VirtualMachine   "vm"        vm::VmKind              ["virtualmachine"];
 }
 
 /// A resource's kind and name, written `vm/web-1`.
