@@ -1,3 +1,5 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
 
 mod image;
+mod network;
+mod scene;

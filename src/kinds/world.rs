@@ -11,6 +11,7 @@ use super::{KindName, Metadata, Ref, Scope, Spec};
 use crate::base::clock::SystemClock;
 use crate::base::secret::Secrets;
 use crate::base::{Clock, Disruption, Fault, FaultKind, Mark, Name, Uid};
+use crate::drivers::network::NetworkDrivers;
 use crate::drivers::storage::{Storage, Storages};
 
 /// Everything outside that kinds may reach.
@@ -25,13 +26,16 @@ pub struct World {
     pub secrets: Secrets,
     /// Storage drivers, opened once and kept.
     pub storages: Storages,
+    /// Network drivers.
+    pub networks: NetworkDrivers,
 }
 
 impl World {
     /// The real world of this node; nothing is connected or touched yet.
     pub fn open(node: Name, data_dir: PathBuf) -> Self {
         let secrets = Secrets::below(&data_dir.join("secrets"));
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default() }
+        let networks = NetworkDrivers::open(&data_dir);
+        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), networks }
     }
 
     /// The storage of that name, opened by its manifest.

@@ -50,9 +50,9 @@ impl Marks {
     pub fn read(&self, name: &Name) -> Result<Option<Marked>, Fault> {
         let path = self.path(name);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                Fault::other(format!("read {}: it is not what reeve wrote: {error}", path.display()))
-            }),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| Fault::other(format!("read {}: it is not what reeve wrote: {error}", path.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Fault::from(error).context(format!("read {}", path.display()))),
         }
