@@ -8,3 +8,5 @@ mod manifests;
 mod plan_cases;
 mod samples;
 mod store;
+mod network;
+mod scene;

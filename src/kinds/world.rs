@@ -12,6 +12,7 @@ use crate::base::clock::SystemClock;
 use crate::base::secret::Secrets;
 use crate::base::{Clock, Disruption, Fault, FaultKind, Mark, Name, Uid};
 use crate::drivers::guest::{self, VmDriver};
+use crate::drivers::network::NetworkDrivers;
 use crate::drivers::storage::{Storage, Storages};
 
 /// Where the hypervisor is, when nothing else is said.
@@ -31,6 +32,8 @@ pub struct World {
     pub storages: Storages,
     /// The hypervisor of virtual machines.
     pub vms: Arc<dyn VmDriver>,
+    /// Network drivers.
+    pub networks: NetworkDrivers,
 }
 
 impl World {
@@ -38,7 +41,8 @@ impl World {
     pub fn open(node: Name, data_dir: PathBuf) -> Self {
         let secrets = Secrets::below(&data_dir.join("secrets"));
         let vms = guest::open(HYPERVISOR);
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms }
+        let networks = NetworkDrivers::open(&data_dir);
+        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, networks }
     }
 
     /// The storage of that name, opened by its manifest.
