@@ -10,3 +10,4 @@ mod samples;
 mod store;
 mod network;
 mod scene;
+mod vm_driver;
