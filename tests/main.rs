@@ -6,4 +6,8 @@ mod image;
 mod layers;
 mod manifests;
 mod plan_cases;
+mod samples;
 mod store;
+mod network;
+mod scene;
+mod vm_driver;

@@ -4,6 +4,9 @@
 //! form, so that the two compare. Only a network with our mark and the mark's UID is changed or removed, and none is
 //! removed while something is plugged in.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::base::{Fault, FaultKind, Mark, Name};
@@ -57,6 +60,41 @@ pub trait Networks: Send + Sync {
 
     /// Removes a network that carries the mark's UID; one that is not there counts as removed.
     async fn delete(&self, name: &Name, expect: &Mark) -> Result<(), Fault>;
+}
+
+/// The sorts of networks a node has.
+#[derive(Clone)]
+pub struct NetworkDrivers {
+    /// Those that libvirt keeps; `None` in a build without it.
+    pub libvirt: Option<Arc<dyn Networks>>,
+    /// Bridges that Reeve makes.
+    pub bridge: Arc<dyn Networks>,
+    /// Whether the host has a bridge of a name, and what is plugged into it.
+    pub host: fn(&str) -> Option<Vec<String>>,
+}
+
+impl NetworkDrivers {
+    /// The real ones; nothing is connected or touched yet.
+    pub fn open(data_dir: &Path) -> Self {
+        #[cfg(feature = "libvirt")]
+        let libvirt: Option<Arc<dyn Networks>> = {
+            use crate::drivers::guest::libvirt::connection::{Pool, SYSTEM};
+            Some(Arc::new(libvirt::LibvirtNetworks::new(Pool::new(SYSTEM), data_dir)))
+        };
+        #[cfg(not(feature = "libvirt"))]
+        let libvirt = None;
+        Self { libvirt, bridge: Arc::new(bridge::Bridges::new(data_dir)), host: bridge::ports_of }
+    }
+
+    /// The driver of networks with this spec.
+    pub fn of(&self, spec: &NetworkSpec) -> Result<&Arc<dyn Networks>, Fault> {
+        if !spec.by_libvirt() {
+            return Ok(&self.bridge);
+        }
+        let none =
+            || Fault::new(FaultKind::Unsupported, "this reeve was built without libvirt, which keeps the network");
+        self.libvirt.as_ref().ok_or_else(none)
+    }
 }
 
 /// Refuses a network that does not carry the UID of `mark`.
