@@ -112,11 +112,7 @@ fn read_kind(entries: Entries<'_>, start: Spot, found: &mut Found) -> Option<Kin
     kind
 }
 
-fn read_metadata<'a>(
-    entries: Entries<'a>,
-    start: Spot,
-    found: &mut Found,
-) -> (Value, Option<(&'a str, Spot)>) {
+fn read_metadata<'a>(entries: Entries<'a>, start: Spot, found: &mut Found) -> (Value, Option<(&'a str, Spot)>) {
     let Some((key, node)) = entries.get("metadata") else {
         missing("metadata", start, "add `metadata: {name: …}`", found);
         return (Value::Null, None);

@@ -58,13 +58,23 @@ impl Search<'_> {
                 // One that was walked already, or that could not be read, is no news.
                 if before.2 < self.seen.len() && (before.0, before.1) == (self.sources.len(), self.found.0.len()) {
                     let message = format!("the directory {} has no manifests", path.display());
-                    self.report("source/empty-directory", path, message, "give a directory with *.yaml, *.yml or *.json files");
+                    self.report(
+                        "source/empty-directory",
+                        path,
+                        message,
+                        "give a directory with *.yaml, *.yml or *.json files",
+                    );
                 }
             }
             Ok(meta) => self.file(path, (meta.dev(), meta.ino())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let message = format!("there is no file or directory {}", path.display());
-                self.report("source/missing", path, message, "check the path; relative paths start at the current directory");
+                self.report(
+                    "source/missing",
+                    path,
+                    message,
+                    "check the path; relative paths start at the current directory",
+                );
             }
             Err(error) => self.unreadable(path, &error),
         }

@@ -137,7 +137,8 @@ fn integer(n: Option<i128>, text: &str, shape: &Shape, spot: Spot, path: Path<'_
         return out_of_range(text, shape, spot, path, found);
     };
     if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()) {
-        let message = format!("{path} is {text}; a number that starts with 0 is octal to some programs and not to others");
+        let message =
+            format!("{path} is {text}; a number that starts with 0 is octal to some programs and not to others");
         found.error("manifest/leading-zero", spot, message, format!("write {n}, or an octal number as 0o17"));
         return Value::Null;
     }

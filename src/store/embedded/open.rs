@@ -8,12 +8,12 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::watch;
 
+use super::Embedded;
 use super::checkpoint::Checkpoints;
 use super::disk::{Disk, RealDisk};
 use super::log::{Header, Log, sync_dir};
 use super::recover::{Recovered, Tail, recover};
 use super::writer::Writer;
-use super::Embedded;
 use crate::base::clock::Clock;
 use crate::store::state::Shared;
 use crate::store::{Error, HistoryLimits};
