@@ -11,6 +11,9 @@ mod open;
 pub use nothing::Nothing;
 pub use open::open;
 
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
