@@ -51,9 +51,9 @@ fn is_data(path: &str) -> bool {
     let segments: Vec<&str> = path.split("::").filter(|s| !s.is_empty()).collect();
     match segments.as_slice() {
         ["kinds", "parts" | "shape" | "Shape" | "fields", ..] => true,
-        ["kinds", kind, rest @ ..] if source().join("kinds").join(kind).is_dir() => {
-            rest.first().is_none_or(|r| *r == "spec" || r.ends_with("Spec") || r.chars().next().is_some_and(char::is_uppercase))
-        }
+        ["kinds", kind, rest @ ..] if source().join("kinds").join(kind).is_dir() => rest
+            .first()
+            .is_none_or(|r| *r == "spec" || r.ends_with("Spec") || r.chars().next().is_some_and(char::is_uppercase)),
         _ => false,
     }
 }
@@ -106,7 +106,10 @@ fn every_storage_driver_folder_is_in_the_list() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
-            assert!(list.contains(&format!("{name}::")), "src/drivers/storage/{name} is not in the list of storage types");
+            assert!(
+                list.contains(&format!("{name}::")),
+                "src/drivers/storage/{name} is not in the list of storage types"
+            );
         }
     }
 }

@@ -17,11 +17,11 @@ pub use scope::{Catalog, Scope};
 pub use shape::{Shape, Types};
 pub use world::{Journal, Options, Progress, Task, World};
 
+pub mod container;
 pub mod image;
 pub mod network;
 pub mod node;
 pub mod storage;
-pub mod container;
 pub mod vm;
 
 list::kinds! {
@@ -30,6 +30,7 @@ list::kinds! {
     Image            "image"     image::ImageKind        ["img"];
     Network          "network"   network::NetworkKind    ["net"];
     Node             "node"      node::NodeKind          [];
+    Container        "ct"        container::ContainerKind ["lxc"];
 }
 
 /// A resource's kind and name, written `vm/web-1`.

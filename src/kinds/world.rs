@@ -11,6 +11,8 @@ use super::{KindName, Metadata, Ref, Scope, Spec};
 use crate::base::clock::SystemClock;
 use crate::base::secret::Secrets;
 use crate::base::{Clock, Disruption, Fault, FaultKind, Mark, Name, Uid};
+use crate::drivers::container::CtDriver;
+use crate::drivers::container::lxc::Lxc;
 use crate::drivers::guest::{self, VmDriver};
 use crate::drivers::storage::{Storage, Storages};
 
@@ -31,6 +33,8 @@ pub struct World {
     pub storages: Storages,
     /// The hypervisor of virtual machines.
     pub vms: Arc<dyn VmDriver>,
+    /// The runtime of containers.
+    pub cts: Arc<dyn CtDriver>,
 }
 
 impl World {
@@ -38,7 +42,8 @@ impl World {
     pub fn open(node: Name, data_dir: PathBuf) -> Self {
         let secrets = Secrets::below(&data_dir.join("secrets"));
         let vms = guest::open(HYPERVISOR);
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms }
+        let cts = Arc::new(Lxc::default());
+        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, cts }
     }
 
     /// The storage of that name, opened by its manifest.

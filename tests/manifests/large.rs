@@ -78,7 +78,10 @@ fn aliases_within_the_budget_are_taken() {
 
 #[test]
 fn a_long_name_is_one_problem() {
-    let text = format!("apiVersion: reeve/v1\nkind: Storage\nmetadata: {{name: {}}}\nspec: {{driver: dir}}\n", "x".repeat(300));
+    let text = format!(
+        "apiVersion: reeve/v1\nkind: Storage\nmetadata: {{name: {}}}\nspec: {{driver: dir}}\n",
+        "x".repeat(300)
+    );
     let loaded = load("name", &text);
     assert_eq!(codes(&loaded), ["manifest/bad-name"]);
     assert!(loaded.diagnostics.0[0].message.contains("300 characters"));

@@ -7,9 +7,47 @@ use reeve::plan::desired::Desired;
 
 /// Pieces that make YAML, put together at random; nearer to manifests than random characters are.
 const WORDS: &[&str] = &[
-    "apiVersion: reeve/v1\n", "kind: Storage\n", "kind: VirtualMachine\n", "metadata: {name: a}\n", "metadata:\n", "  name: a\n", "spec:\n",
-    "  driver: dir\n", "  options: {path: /a}\n", "  content: [images]\n", "---\n", "...\n", "\n", "  ", "\t", "- ", "a: ", "? ", ": ", "[", "]",
-    "{", "}", ",", "\"", "'", "|\n", ">-\n", "&a ", "*a", "!t ", "<<: ", "%YAML 1.2\n", "# c\n", "~", "null", "0x1F", "ä", "🦀", "\r\n", "\u{feff}",
+    "apiVersion: reeve/v1\n",
+    "kind: Storage\n",
+    "kind: VirtualMachine\n",
+    "metadata: {name: a}\n",
+    "metadata:\n",
+    "  name: a\n",
+    "spec:\n",
+    "  driver: dir\n",
+    "  options: {path: /a}\n",
+    "  content: [images]\n",
+    "---\n",
+    "...\n",
+    "\n",
+    "  ",
+    "\t",
+    "- ",
+    "a: ",
+    "? ",
+    ": ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "\"",
+    "'",
+    "|\n",
+    ">-\n",
+    "&a ",
+    "*a",
+    "!t ",
+    "<<: ",
+    "%YAML 1.2\n",
+    "# c\n",
+    "~",
+    "null",
+    "0x1F",
+    "ä",
+    "🦀",
+    "\r\n",
+    "\u{feff}",
 ];
 
 fn yaml_like() -> impl Strategy<Value = String> {
@@ -18,7 +56,11 @@ fn yaml_like() -> impl Strategy<Value = String> {
 }
 
 fn whole() -> impl Strategy<Value = String> {
-    prop_oneof![yaml_like(), "\\PC{0,200}", proptest::collection::vec(any::<char>(), 0..100).prop_map(String::from_iter)]
+    prop_oneof![
+        yaml_like(),
+        "\\PC{0,200}",
+        proptest::collection::vec(any::<char>(), 0..100).prop_map(String::from_iter)
+    ]
 }
 
 fn places_lie_within(text: &str, loaded: &Loaded) -> Result<(), TestCaseError> {
@@ -30,7 +72,11 @@ fn places_lie_within(text: &str, loaded: &Loaded) -> Result<(), TestCaseError> {
         let width = lines.get(place.line as usize - 1).copied();
         prop_assert!(width.is_some(), "{place:?} is beyond {} lines", lines.len());
         let end = place.column as usize - 1 + place.length as usize;
-        prop_assert!(width.is_some_and(|width| end <= width + 1), "{place:?} in a line of {width:?}\n{:?}", loaded.diagnostics);
+        prop_assert!(
+            width.is_some_and(|width| end <= width + 1),
+            "{place:?} in a line of {width:?}\n{:?}",
+            loaded.diagnostics
+        );
     }
     Ok(())
 }

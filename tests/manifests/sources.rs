@@ -7,7 +7,9 @@ use std::path::Path;
 use reeve::manifest::{self, Loaded};
 
 fn storage(name: &str) -> String {
-    format!("apiVersion: reeve/v1\nkind: Storage\nmetadata: {{name: {name}}}\nspec: {{driver: dir, options: {{path: /{name}}}}}\n")
+    format!(
+        "apiVersion: reeve/v1\nkind: Storage\nmetadata: {{name: {name}}}\nspec: {{driver: dir, options: {{path: /{name}}}}}\n"
+    )
 }
 
 fn load(path: &Path) -> Loaded {
@@ -72,7 +74,9 @@ fn nothing_is_never_taken_for_everything() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(only(&load(dir.path())).0, "source/empty-directory");
     assert_eq!(only(&load(&dir.path().join("missing.yaml"))).0, "source/missing");
-    for loaded in [load(dir.path()), load(&dir.path().join("missing.yaml")), file(dir.path(), b""), file(dir.path(), b" \n")] {
+    for loaded in
+        [load(dir.path()), load(&dir.path().join("missing.yaml")), file(dir.path(), b""), file(dir.path(), b" \n")]
+    {
         assert!(!loaded.complete);
     }
     assert_eq!(only(&file(dir.path(), b"")).0, "source/empty-file");

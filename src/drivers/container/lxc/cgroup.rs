@@ -74,9 +74,11 @@ impl Layout {
     pub fn detect() -> Result<Self, Fault> {
         let mounts = std::fs::read_to_string("/proc/self/mounts").attempt(|| "reading /proc/self/mounts")?;
         let layout = Self::of(&mounts);
-        let swap = layout.v1.iter().find(|(c, _)| *c == Controller::Memory).is_none_or(|(_, dir)| {
-            dir.join("memory.memsw.limit_in_bytes").exists()
-        });
+        let swap = layout
+            .v1
+            .iter()
+            .find(|(c, _)| *c == Controller::Memory)
+            .is_none_or(|(_, dir)| dir.join("memory.memsw.limit_in_bytes").exists());
         Ok(Self { swap, ..layout })
     }
 
@@ -125,9 +127,12 @@ impl Layout {
     /// The directory of the process with this `/proc/PID/cgroup` in a controller's tree.
     fn dir(&self, controller: Controller, table: &str) -> Option<PathBuf> {
         let (root, line) = match self.v1.iter().find(|(c, _)| *c == controller) {
-            Some((_, root)) => (root, table.lines().find(|l| {
-                l.split(':').nth(1).is_some_and(|names| names.split(',').any(|n| n == controller.word()))
-            })),
+            Some((_, root)) => (
+                root,
+                table.lines().find(|l| {
+                    l.split(':').nth(1).is_some_and(|names| names.split(',').any(|n| n == controller.word()))
+                }),
+            ),
             None => (&self.v2, table.lines().find(|l| l.starts_with("0::"))),
         };
         let path = line?.splitn(3, ':').nth(2)?;

@@ -34,7 +34,9 @@ pub fn make(node: &Path, device: &Device, ids: Option<Ids>) -> Result<(), Fault>
     let path = Path::new(device.path.as_deref().unwrap_or_default());
     let Some((kind, major, minor)) = number(path) else {
         let message = format!("{} is no device of this host", path.display());
-        return Err(Fault::new(FaultKind::NotFound, message).help("load its driver, or take the device out of the manifest"));
+        return Err(
+            Fault::new(FaultKind::NotFound, message).help("load its driver, or take the device out of the manifest")
+        );
     };
     let doing = || format!("making the device node {}", node.display());
     if let Some(dir) = node.parent() {
@@ -46,7 +48,9 @@ pub fn make(node: &Path, device: &Device, ids: Option<Ids>) -> Result<(), Fault>
     }
     let mode = u32::from_str_radix(&device.mode(), 8).unwrap_or(0o660);
     let io = |e: rustix::io::Errno| std::io::Error::from(e);
-    rustix::fs::mknodat(CWD, node, kind, Mode::from_raw_mode(mode), makedev(major, minor)).map_err(io).attempt(doing)?;
+    rustix::fs::mknodat(CWD, node, kind, Mode::from_raw_mode(mode), makedev(major, minor))
+        .map_err(io)
+        .attempt(doing)?;
     rustix::fs::chmod(node, Mode::from_raw_mode(mode)).map_err(io).attempt(doing)?;
     let shift = |range: Option<super::host::Range>, id: u32| range.map_or(id, |r| r.first.saturating_add(id));
     let owner = Uid::from_raw(shift(ids.map(|i| i.users), device.uid()));

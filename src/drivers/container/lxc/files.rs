@@ -84,7 +84,11 @@ impl Root {
                     let name = parts[depth - 1];
                     if file && depth == parts.len() {
                         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                        drop(rustix::fs::openat(&here, name, flags, Mode::from_raw_mode(0o644)).map_err(io).attempt(doing)?);
+                        drop(
+                            rustix::fs::openat(&here, name, flags, Mode::from_raw_mode(0o644))
+                                .map_err(io)
+                                .attempt(doing)?,
+                        );
                     } else {
                         rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755)).map_err(io).attempt(doing)?;
                     }
@@ -206,7 +210,11 @@ fn interfaces(spec: &CtSpec) -> String {
     let mut text = String::new();
     for (name, nic) in &spec.nics {
         let word = |dhcp| if dhcp { "dhcp" } else { "manual" };
-        text += &format!("auto {name}\niface {name} inet {}\niface {name} inet6 {}\n", word(nic.dhcp4()), word(nic.dhcp6()));
+        text += &format!(
+            "auto {name}\niface {name} inet {}\niface {name} inet6 {}\n",
+            word(nic.dhcp4()),
+            word(nic.dhcp6())
+        );
     }
     text
 }

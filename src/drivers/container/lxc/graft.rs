@@ -50,15 +50,21 @@ impl Graft {
         let io = |e: rustix::io::Errno| std::io::Error::from(e);
         let namespace = |pid: u32| {
             let path = format!("/proc/{pid}/ns/mnt");
-            rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(io).attempt(|| format!("opening {path}"))
+            rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(io)
+                .attempt(|| format!("opening {path}"))
         };
         let (monitors, guests) = (namespace(self.monitor)?, namespace(self.init)?);
         let root = Root::open(Path::new(&format!("/proc/{}/root", self.init)), self.ids)?;
         // SAFETY: only FS is given up, which concerns the working directory; FILES, which would be unsound, is kept.
-        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.map_err(io).attempt(|| "leaving the shared directory")?;
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
+            .map_err(io)
+            .attempt(|| "leaving the shared directory")?;
         let enter = |fd: &std::os::fd::OwnedFd| {
             use std::os::fd::AsFd as _;
-            move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(io).attempt(|| "entering a mount namespace")
+            move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::Mount))
+                .map_err(io)
+                .attempt(|| "entering a mount namespace")
         };
         enter(&monitors)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

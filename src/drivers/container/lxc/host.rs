@@ -96,7 +96,10 @@ fn range(file: &Path) -> Result<Range, Fault> {
     first_range(&text).ok_or_else(|| {
         Fault::new(
             FaultKind::Unsupported,
-            format!("containers without privileges need a range of 65536 ids for root, and {} has none", file.display()),
+            format!(
+                "containers without privileges need a range of 65536 ids for root, and {} has none",
+                file.display()
+            ),
         )
         .help(format!("add the line `root:100000:65536` to {}", file.display()))
     })

@@ -47,7 +47,9 @@ pub async fn lock(paths: &Paths, name: &Name) -> Result<Lock, Fault> {
 pub fn read(path: &Path) -> Result<Option<String>, Fault> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error).attempt(|| format!("reading {}", path.display())),
     }
 }

@@ -206,10 +206,10 @@ pub async fn delete(host: &str) -> Result<(), Fault> {
 
 async fn tag(host: &str, old: Option<u16>, new: Option<u16>) -> Result<(), Fault> {
     let doing = || format!("setting the VLAN of {host}");
-    let call = |word: &str, vlan: u16| {
-        Command::new("bridge").args(["vlan", word, "dev", host, "vid", &vlan.to_string()])
-    };
-    let wish = |fault: Fault| fault.help("the bridge must filter VLANs: `ip link set BRIDGE type bridge vlan_filtering 1`");
+    let call =
+        |word: &str, vlan: u16| Command::new("bridge").args(["vlan", word, "dev", host, "vid", &vlan.to_string()]);
+    let wish =
+        |fault: Fault| fault.help("the bridge must filter VLANs: `ip link set BRIDGE type bridge vlan_filtering 1`");
     call("del", old.unwrap_or(1)).ok(&[0, 2, 255]).run().await.attempt(doing)?;
     let add = call("add", new.unwrap_or(1)).args(["pvid", "untagged"]);
     add.run().await.attempt(doing).map_err(wish).map(drop)

@@ -104,7 +104,8 @@ pub async fn state(host: &Host, name: &Name) -> Result<State, Fault> {
     let info = super::program("lxc-info", host, name).args(["-s", "-p", "-H"]).run().await;
     let out = info.attempt(|| format!("asking whether container {name} runs"))?.text();
     let field = |key: &str| out.lines().find_map(|l| l.strip_prefix(key)).map(str::trim);
-    let word = field("State:").ok_or_else(|| Fault::other(format!("lxc-info says nothing of container {name}: {out:?}")))?;
+    let word =
+        field("State:").ok_or_else(|| Fault::other(format!("lxc-info says nothing of container {name}: {out:?}")))?;
     let init = field("PID:").and_then(|p| p.parse().ok()).filter(|p| *p > 0);
     let power = match word {
         "STOPPED" => Power::Stopped,
@@ -150,7 +151,9 @@ async fn look(host: &Host, name: &Name, quiet: bool, rates: &BTreeMap<String, Ra
     let Some(Files { found, record }) = files(host, name)? else { return Ok(None) };
     let state = if quiet { STOPPED } else { state(host, name).await? };
     let running = match state.init {
-        Some(init) if state.power.active() => Some(running(host, name, &found.spec, record.as_ref(), state, init, rates)?),
+        Some(init) if state.power.active() => {
+            Some(running(host, name, &found.spec, record.as_ref(), state, init, rates)?)
+        }
         _ => None,
     };
     let ended = (!state.power.active()).then(|| ended(host, name));
@@ -272,7 +275,8 @@ fn ended_in(log: &str, name: &Name) -> Ended {
 pub fn complaints(host: &Host, name: &Name) -> String {
     let log = keep::read(&host.paths.log(name)).ok().flatten().unwrap_or_default();
     let said = |l: &&str| l.contains(" ERROR ") || l.contains("produced output");
-    let words = |l: &str| l.split_once(" - ").map_or(l, |(_, rest)| rest.split_once(" - ").map_or(rest, |(_, r)| r)).to_owned();
+    let words =
+        |l: &str| l.split_once(" - ").map_or(l, |(_, rest)| rest.split_once(" - ").map_or(rest, |(_, r)| r)).to_owned();
     log.lines().filter(said).take(6).map(words).collect::<Vec<_>>().join("; ")
 }
 

@@ -78,7 +78,9 @@ fn takes(running: &Machine, new: &Machine, path: &str) -> bool {
                 && (old.count()..=old.most()).contains(&cpu.count())
         }
         "memory.size" => had.balloon() && memory.size() <= had.most(),
-        _ => path.starts_with("usb.") || (path.starts_with("cloudInit") && running.seed.is_some() && new.seed.is_some()),
+        _ => {
+            path.starts_with("usb.") || (path.starts_with("cloudInit") && running.seed.is_some() && new.seed.is_some())
+        }
     }
 }
 

@@ -43,9 +43,9 @@ pub fn pick(cpus: &[u32], cores: Option<u32>, uid: u128) -> Result<Vec<u32>, Fau
 
 pub fn read(lines: &mut Lines, spec: &mut CtSpec) {
     let taken = lines.take(|key, _| {
-        [Version::V1, Version::V2].iter().any(|v| {
-            key.strip_prefix(v.key()).is_some_and(|file| FILES.contains(&file) || file == "memory.swap.max")
-        })
+        [Version::V1, Version::V2]
+            .iter()
+            .any(|v| key.strip_prefix(v.key()).is_some_and(|file| FILES.contains(&file) || file == "memory.swap.max"))
     });
     let get = |_: Controller, version: Version, file: &str| {
         let key = format!("{}{file}", version.key());
