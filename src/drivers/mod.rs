@@ -2,4 +2,5 @@
 
 pub mod container;
 pub mod guest;
+pub mod network;
 pub mod storage;

@@ -160,16 +160,25 @@ impl Reference {
 /// Something that only one field of all manifests may have, such as a MAC address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The diagnostic's code when it is taken twice, such as `network/mac-used-twice`; claims of one code compare.
+    /// The diagnostic's code when it is taken twice, such as `guest/mac-taken`; claims of one code compare.
     pub code: &'static str,
     /// What it is in words, with the article: `the MAC address`.
     pub what: &'static str,
     /// The value in canonical form.
     pub value: String,
+    /// The nodes it is taken on; empty means every node. On different nodes the same may be taken.
+    pub nodes: Vec<Name>,
     /// The field that takes it, `nics.eth0.mac`, below `spec`.
     pub path: String,
     /// What to do when it is taken twice.
     pub help: &'static str,
+}
+
+impl Claim {
+    /// Whether the two, of one code and value, are on a common node.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.nodes.is_empty() || other.nodes.is_empty() || self.nodes.iter().any(|node| other.nodes.contains(node))
+    }
 }
 
 /// Takes the problems a check finds, and knows where each field stands.

@@ -155,10 +155,11 @@ fn describe(ring: &[&Entry<'_>], turn: usize) -> Option<Diagnostic> {
 /// Reports what is taken twice although only one may have it.
 fn taken_twice(all: &[Entry<'_>], found: &mut Diagnostics) {
     let claims: Vec<Vec<Claim>> = all.par_iter().map(|e| e.resource.spec.claims(e.resource.name())).collect();
-    let mut owners: HashMap<(&str, &str), (&Entry<'_>, &Claim)> = HashMap::new();
+    let mut owners: HashMap<(&str, &str), Vec<(&Entry<'_>, &Claim)>> = HashMap::new();
     for (entry, claim) in all.iter().zip(&claims).flat_map(|(entry, claims)| claims.iter().map(move |c| (entry, c))) {
-        let Some(owner) = owners.get(&(claim.code, claim.value.as_str())).copied() else {
-            owners.insert((claim.code, &claim.value), (entry, claim));
+        let same = owners.entry((claim.code, claim.value.as_str())).or_default();
+        let Some(owner) = same.iter().find(|(_, other)| other.meets(claim)).copied() else {
+            same.push((entry, claim));
             continue;
         };
         // The one that comes later in the files is wrong; one accepted earlier is right.

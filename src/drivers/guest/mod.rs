@@ -11,6 +11,9 @@ mod open;
 pub use nothing::Nothing;
 pub use open::open;
 
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,7 +49,7 @@ pub struct Machine {
 }
 
 /// What a network card is connected to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type")]
 pub enum Link {
     /// One of the hypervisor's own networks.
