@@ -33,6 +33,7 @@ list::kinds! {
     Network          "network"   network::NetworkKind    ["net"];
     Node             "node"      node::NodeKind          [];
     VirtualMachine   "vm"        vm::VmKind              ["virtualmachine"];
+    Container        "ct"        container::ContainerKind ["lxc"];
 }
 
 /// A resource's kind and name, written `vm/web-1`.
