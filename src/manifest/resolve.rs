@@ -49,7 +49,7 @@ fn walk(node: View<'_>, hash: u64, entries: &mut Vec<(u64, u32, u32, u32)>) {
         walk(below, hash, entries);
     };
     match node.see() {
-        Seen::Scalar { .. } => {}
+        Seen::Scalar { .. } | Seen::Lost => {}
         Seen::Map(fields) => {
             for (key, below) in fields.iter() {
                 let hash = key.text.split('.').fold(hash, Places::step);

@@ -23,7 +23,8 @@ pub fn wanted(shape: &Shape) -> String {
         Some(format) if format == "rate" => "a rate such as 100Mbps".to_owned(),
         _ if !shape.words.is_empty() => format!("one of {}", list(shape.words.iter().map(String::as_str), 20)),
         _ => match shape.type_words() {
-            words if words == "text" || words == "fields" || words.starts_with("true") => words,
+            _ if !shape.fields.is_empty() => "a map of its fields".to_owned(),
+            words if words == "text" || words.starts_with("true") => words,
             words => format!("a {words}"),
         },
     }
@@ -45,8 +46,13 @@ pub fn plain(text: &str, shape: &Shape, spot: Spot, path: Path<'_>, found: &mut 
         return quantity(format, text, spot, path, found);
     }
     if types.string {
-        let listed = shape.words.iter().any(|word| word == text) && read == Plain::Text;
-        return match scalar::surprise(text).filter(|_| !listed) {
+        let reading = match shape.words.iter().any(|word| word == text) {
+            // A word of the list is what it says, unless every YAML program reads it as something else.
+            true => scalar::surprise(text).filter(|_| read != Plain::Text),
+            false if shape.words.is_empty() => scalar::surprise(text),
+            false => None,
+        };
+        return match reading {
             Some(reading) => surprise(text, reading, shape, spot, path, found),
             None => check_text(text, shape, spot, path, found),
         };

@@ -7,6 +7,7 @@
 //!
 //! What libvirt adds by itself (addresses, aliases, labels, controllers, defaults) is never read into a machine.
 
+mod boot_order;
 mod build;
 mod cpu;
 mod devices;
@@ -25,10 +26,10 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer, value::StrDeserializer};
 
 pub use build::build;
-pub use disk::{Slot, element as disk_element, find as find_disk};
+pub use disk::{Slot, element as disk_element, find as find_disk, slot as disk_slot, limits as disk_limits};
 pub use hostdev::{find as find_hostdev, pci_element, usb_element};
-pub use nic::{bandwidth, element as nic_element, find as find_nic};
-pub use patch::{overlay, patch};
+pub use nic::{element as nic_element, find as find_nic, kilobytes};
+pub use patch::{PASSWORD, give_names, overlay, patch, scsi_element};
 pub use read::{Names, read, settle};
 pub use tree::{Element, Node, XmlError};
 
