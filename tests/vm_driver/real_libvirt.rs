@@ -30,7 +30,7 @@ async fn real_machines_are_read_as_they_were_defined() {
         let machine = machine().new_tree(&mut runner).unwrap().current();
         let (name, uuid, record) = (format!("libvirt-test-prop-{i}"), Uuid::new_v4(), record());
         let defined = libvirt.define(&name, uuid, &machine, &record, &BTreeMap::new()).await;
-        assert_eq!(defined, Ok(()), "{machine:#?}");
+        assert_eq!(defined, Ok(()), "{}", serde_json::to_string(&machine).unwrap());
         let found = libvirt.find(&name).await;
         let target = Target { name: &name, uuid, owner: Some(record.mark.uid) };
         libvirt.undefine(&target).await.unwrap();

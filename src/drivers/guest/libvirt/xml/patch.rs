@@ -156,15 +156,17 @@ pub fn make_slot(domain: &mut Element<'_>, name: &Name, wanted: &Disk, machine: 
         slot.iothread = now.iothread.or_else(|| Some(make_thread(domain)));
     }
     if bus == Bus::Scsi {
-        slot.controller = match slot.iothread {
-            Some(thread) => Some(now.controller.unwrap_or_else(|| make_scsi(domain, Some(thread)))),
-            None => {
-                // Any free unit of the shared controller will do; libvirt picks it.
-                make_scsi(domain, None);
-                None
+        slot.unit = match slot.iothread {
+            Some(thread) => {
+                Some(now.unit.filter(|_| now.iothread.is_some()).unwrap_or_else(|| (make_scsi(domain, Some(thread)), 0)))
             }
+            None => match make_scsi(domain, None) {
+                // libvirt picks the place on the first controller by the target.
+                0 => None,
+                controller => Some((controller, disk::free_unit(domain, controller))),
+            },
         };
-        if slot.controller.is_none() && now.controller.is_some() {
+        if slot.unit.is_none() && now.iothread.is_some() {
             let element = domain.entry("devices").children_mut().find(|e| is_disk(e, name));
             element.into_iter().for_each(|e| e.remove_all("address"));
         }
@@ -198,7 +200,9 @@ fn make_scsi(domain: &mut Element<'_>, thread: Option<u32>) -> u32 {
         return index(shared);
     }
     let used: BTreeSet<u32> = devices.children().filter(is_scsi).map(index).collect();
-    let free = (0..).find(|n| !used.contains(n)).unwrap_or(0);
+    // The first one is for those without a thread, since libvirt puts disks there unasked.
+    let first = u32::from(thread.is_some());
+    let free = (first..).find(|n| !used.contains(n)).unwrap_or(first);
     devices.push(scsi_element(free, thread));
     free
 }
