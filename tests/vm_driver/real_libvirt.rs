@@ -44,3 +44,13 @@ async fn real_machines_are_read_as_they_were_defined() {
         }
     }
 }
+
+/// The probe itself is right: emulation, which works, passes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_probe_passes_under_emulation_and_judges_kvm() {
+    let libvirt = driver();
+    assert_eq!(libvirt.accelerators().try_emulation().await, Ok(()));
+    let finding = libvirt.accelerators().finding().await;
+    assert!(!finding.reason.is_empty());
+    eprintln!("{finding:?}");
+}

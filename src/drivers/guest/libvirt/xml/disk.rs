@@ -67,12 +67,16 @@ pub fn element(
 /// The element of the cloud-init seed's drive.
 pub fn seed_element(seed: &std::path::Path, bus: Bus, target: &str) -> Result<Element<'static>, Fault> {
     let mut element = Element::new("disk").with("type", "file").with("device", "cdrom");
-    let attachment = Attachment::File { path: seed.to_owned(), format: crate::drivers::storage::Format::Raw };
-    source::apply(&mut element, Some(&attachment))?;
+    source::apply(&mut element, Some(&seed_attachment(seed)))?;
     element.push(Element::new("target").with("dev", target).with("bus", word(bus)));
     element.push(Element::new("readonly"));
     give_alias(&mut element, SEED.to_owned());
     Ok(element)
+}
+
+/// How the cloud-init seed is reached.
+pub fn seed_attachment(seed: &std::path::Path) -> Attachment {
+    Attachment::File { path: seed.to_owned(), format: crate::drivers::storage::Format::Raw }
 }
 
 /// Makes an element say what the spec says, except how its bytes are reached.
@@ -225,6 +229,20 @@ pub fn scsi_threads(domain: &Element<'_>) -> Vec<(u32, u32)> {
         .filter(|c| c.get("type") == Some("scsi"))
         .filter_map(|c| Some((c.parse("index")?, c.first("driver")?.parse("iothread")?)))
         .collect()
+}
+
+/// The SCSI controller of that index.
+pub fn find_scsi<'d, 'a>(domain: &'d Element<'a>, index: u32) -> Option<&'d Element<'a>> {
+    let is_it = |e: &&Element<'a>| e.get("type") == Some("scsi") && e.parse("index") == Some(index);
+    domain.first("devices")?.all("controller").find(is_it)
+}
+
+/// The numbers of a domain's input/output threads.
+pub fn threads(domain: &Element<'_>) -> BTreeSet<u32> {
+    let count = domain.text_at(&["iothreads"]).and_then(|t| t.trim().parse::<u32>().ok()).unwrap_or(0);
+    let listed = domain.first("iothreadids").into_iter().flat_map(|ids| ids.all("iothread"));
+    let listed: BTreeSet<u32> = listed.filter_map(|t| t.parse("id")).collect();
+    if listed.is_empty() { (1..=count).collect() } else { listed }
 }
 
 /// Where the disk hangs, as far as a new element for it must say the same.
