@@ -10,19 +10,28 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const OUTPUT_LIMIT: u64 = 256 << 20;
-const ERROR_LIMIT: u64 = 1 << 20;
+const OUTPUT_LIMIT: usize = 256 << 20;
+const ERROR_LIMIT: usize = 1 << 20;
 
 /// A program to run with its arguments.
 #[derive(Debug, Clone)]
 pub struct Command {
     program: OsString,
     args: Vec<OsString>,
-    input: Option<Vec<u8>>,
+    input: Input,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
     deadline: Duration,
     ok: Vec<i32>,
+}
+
+/// What a program reads on its standard input.
+#[derive(Debug, Clone, Default)]
+enum Input {
+    #[default]
+    Nothing,
+    Bytes(Vec<u8>),
+    File(std::sync::Arc<std::fs::File>),
 }
 
 /// What a program printed, and how it ended.
@@ -98,7 +107,7 @@ impl Command {
         Self {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
-            input: None,
+            input: Input::Nothing,
             env: Vec::new(),
             dir: None,
             deadline: Duration::from_secs(60),
@@ -123,7 +132,14 @@ impl Command {
     /// Gives the program these bytes on standard input; secrets go here, never into arguments.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.input = Some(bytes.into());
+        self.input = Input::Bytes(bytes.into());
+        self
+    }
+
+    /// Gives the program this open file on standard input, so that it needs no right to open it.
+    #[must_use]
+    pub fn input_file(mut self, file: std::fs::File) -> Self {
+        self.input = Input::File(std::sync::Arc::new(file));
         self
     }
 
@@ -167,12 +183,21 @@ impl Command {
 
     /// Runs the program to its end.
     pub async fn run(self) -> Result<Output, ExecError> {
+        self.run_watched(&|_| {}).await
+    }
+
+    /// Runs the program to its end, and hands out what it prints while it prints it.
+    pub async fn run_watched(self, watch: Watch<'_>) -> Result<Output, ExecError> {
         let line = self.line();
         let start = |source| ExecError::Start { command: line.clone(), source };
         tracing::debug!(command = %line, "run");
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.args).env("LC_ALL", "C.UTF-8").envs(self.env).kill_on_drop(true).process_group(0);
-        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdin(match &self.input {
+            Input::Nothing => Stdio::null(),
+            Input::Bytes(_) => Stdio::piped(),
+            Input::File(file) => file.try_clone().map_err(start)?.into(),
+        });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
@@ -185,13 +210,14 @@ impl Command {
         let work = async {
             let (stdin, input) = (child.stdin.take(), self.input);
             let feed = async {
-                if let (Some(mut pipe), Some(input)) = (stdin, input) {
+                if let (Some(mut pipe), Input::Bytes(input)) = (stdin, input) {
                     // A program may stop reading early; how it ended tells whether that was right.
                     let _ = pipe.write_all(&input).await;
                 }
             };
             let (out, err) = (child.stdout.take(), child.stderr.take());
-            let ((), stdout, stderr) = tokio::join!(feed, read(out, OUTPUT_LIMIT), read(err, ERROR_LIMIT));
+            let ((), stdout, stderr) =
+                tokio::join!(feed, read(out, OUTPUT_LIMIT, watch), read(err, ERROR_LIMIT, &|_| {}));
             let status = child.wait().await?;
             std::io::Result::Ok((stdout?, stderr?, status))
         };
@@ -208,11 +234,85 @@ impl Command {
     }
 }
 
-async fn read(pipe: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> std::io::Result<Vec<u8>> {
+/// A program that runs while this is kept: it ends when its standard input is closed, so also when Reeve is killed.
+#[derive(Debug)]
+pub struct Held {
+    id: u32,
+    line: String,
+    child: tokio::process::Child,
+    input: Option<tokio::process::ChildStdin>,
+}
+
+impl Command {
+    /// Starts a program that echoes its standard input, such as `cat`, and waits until it does.
+    pub async fn hold(self) -> Result<Held, ExecError> {
+        let line = self.line();
+        let start = |source| ExecError::Start { command: line.clone(), source };
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&self.args).env("LC_ALL", "C.UTF-8").envs(self.env).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ExecError::Missing { program: self.program.to_string_lossy().into_owned() },
+            _ => start(source),
+        })?;
+        let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let echo = async {
+            let (Some(mut input), Some(mut output)) = (input, output) else { return Ok(None) };
+            // A program that ended already is found by the empty answer.
+            let _ = input.write_all(b"\n").await;
+            let answered = output.read(&mut [0]).await? == 1;
+            std::io::Result::Ok(answered.then_some(input))
+        };
+        let Ok(echoed) = tokio::time::timeout(self.deadline, echo).await else {
+            return Err(ExecError::Deadline { command: line, seconds: self.deadline.as_secs() });
+        };
+        let input = echoed.map_err(start)?;
+        if let (Some(id), Some(_)) = (child.id(), &input) {
+            return Ok(Held { id, line, child, input });
+        }
+        let stderr = read(errors, ERROR_LIMIT, &|_| {}).await.unwrap_or_default();
+        let status = child.wait().await.map_or(0, code);
+        Err(ExecError::Failed { command: line, status, stderr: tail(&stderr) })
+    }
+}
+
+impl Held {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Lets it end, and waits until it has.
+    pub async fn end(mut self) -> Result<(), ExecError> {
+        drop(self.input.take());
+        let wait = tokio::time::timeout(Duration::from_secs(10), self.child.wait());
+        match wait.await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ExecError::Deadline { command: self.line.clone(), seconds: 10 }),
+        }
+    }
+}
+
+/// Called with each piece of a program's standard output.
+pub type Watch<'a> = &'a (dyn Fn(&[u8]) + Send + Sync);
+
+async fn read(
+    pipe: Option<impl tokio::io::AsyncRead + Unpin>,
+    limit: usize,
+    watch: Watch<'_>,
+) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        (&mut pipe).take(limit).read_to_end(&mut bytes).await?;
-        tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
+        let mut piece = vec![0; 8 << 10];
+        loop {
+            let length = pipe.read(&mut piece).await?;
+            if length == 0 {
+                break;
+            }
+            watch(&piece[..length]);
+            let room = limit.saturating_sub(bytes.len());
+            bytes.extend_from_slice(&piece[..length.min(room)]);
+        }
     }
     Ok(bytes)
 }
@@ -244,6 +344,15 @@ mod tests {
     async fn a_program_gets_its_arguments_and_input_verbatim() {
         let out = Command::new("cat").arg("-").input("a $HOME `b`\n").run().await.unwrap();
         assert_eq!(out.text(), "a $HOME `b`\n");
+    }
+
+    #[tokio::test]
+    async fn output_is_seen_while_it_comes() {
+        let seen = std::sync::Mutex::new(Vec::new());
+        let note = |piece: &[u8]| seen.lock().unwrap().extend_from_slice(piece);
+        let out = Command::new("seq").arg("5000").run_watched(&note).await.unwrap();
+        assert_eq!(out.stdout, *seen.lock().unwrap());
+        assert!(out.text().ends_with("5000\n"));
     }
 
     #[tokio::test]

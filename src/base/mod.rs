@@ -2,6 +2,7 @@
 //! Uses nothing else of the crate.
 
 pub mod clock;
+pub mod crash;
 pub mod diagnostic;
 pub mod exec;
 pub mod fault;

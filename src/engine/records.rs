@@ -15,7 +15,7 @@ use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, 
 use crate::store::{Error, Store, Txn, keys};
 
 /// The most operations put into one transaction.
-const BATCH: usize = 256;
+const BATCH: usize = 100;
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {

@@ -33,6 +33,11 @@ pub trait Kind: 'static {
     /// The resources this spec names, which must exist before it.
     fn references(spec: &Self::Spec) -> Vec<Reference>;
 
+    /// What this spec takes for itself alone; two that take the same are reported.
+    fn claims(_name: &Name, _spec: &Self::Spec) -> Vec<Claim> {
+        Vec::new()
+    }
+
     /// The spec in canonical form with every documented default filled in, ready to compare with [`Kind::have`].
     fn want(name: &Name, spec: &Self::Spec, scope: &Scope<'_>) -> Value;
 
@@ -149,6 +154,30 @@ impl Reference {
     /// A reference that must resolve.
     pub fn required(kind: KindName, name: &Name, path: impl Into<String>) -> Self {
         Self { to: Ref::new(kind, name.clone()), path: path.into(), required: true }
+    }
+}
+
+/// Something that only one field of all manifests may have, such as a MAC address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The diagnostic's code when it is taken twice, such as `guest/mac-taken`; claims of one code compare.
+    pub code: &'static str,
+    /// What it is in words, with the article: `the MAC address`.
+    pub what: &'static str,
+    /// The value in canonical form.
+    pub value: String,
+    /// The nodes it is taken on; empty means every node. On different nodes the same may be taken.
+    pub nodes: Vec<Name>,
+    /// The field that takes it, `nics.eth0.mac`, below `spec`.
+    pub path: String,
+    /// What to do when it is taken twice.
+    pub help: &'static str,
+}
+
+impl Claim {
+    /// Whether the two, of one code and value, are on a common node.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.nodes.is_empty() || other.nodes.is_empty() || self.nodes.iter().any(|node| other.nodes.contains(node))
     }
 }
 

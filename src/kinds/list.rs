@@ -121,6 +121,11 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(s) => <$module::$Type as $crate::kinds::Kind>::references(s)),+ }
             }
 
+            /// See [`Kind::claims`].
+            pub fn claims(&self, name: &$crate::base::Name) -> Vec<$crate::kinds::Claim> {
+                match self { $(Self::$Kind(s) => <$module::$Type as $crate::kinds::Kind>::claims(name, s)),+ }
+            }
+
             /// See [`Kind::want`].
             pub fn want(&self, name: &$crate::base::Name, scope: &$crate::kinds::Scope<'_>) -> serde_json::Value {
                 match self { $(Self::$Kind(s) => <$module::$Type as $crate::kinds::Kind>::want(name, s, scope)),+ }

@@ -11,12 +11,13 @@ mod scope;
 mod shape;
 mod world;
 
-pub use kind::{Console, Have, Kind, Observed, PowerRequest, Reference, Report};
+pub use kind::{Claim, Console, Have, Kind, Observed, PowerRequest, Reference, Report};
 pub use resource::{API_VERSION, Metadata, Places, Resource};
 pub use scope::{Catalog, Scope};
 pub use shape::{Shape, Types};
-pub use world::{Journal, Options, Progress, Task, World};
+pub use world::{Journal, Options, Progress, Reach, Task, World};
 
+pub mod container;
 pub mod image;
 pub mod network;
 pub mod node;
@@ -29,6 +30,7 @@ list::kinds! {
     Image            "image"     image::ImageKind        ["img"];
     Network          "network"   network::NetworkKind    ["net"];
     Node             "node"      node::NodeKind          [];
+    VirtualMachine   "vm"        vm::VmKind              ["virtualmachine"];
 }
 
 /// A resource's kind and name, written `vm/web-1`.

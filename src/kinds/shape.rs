@@ -151,7 +151,7 @@ fn absorb(shape: &mut Shape, schema: &Value, definitions: &Value, depth: usize) 
     keep(&mut shape.format, text("x-reeve-format"));
     keep(&mut shape.rule, text("x-reeve-rule"));
     keep(&mut shape.minimum, number("minimum"));
-    keep(&mut shape.maximum, number("maximum"));
+    keep(&mut shape.maximum, number("maximum").or_else(|| widest(schema)));
     keep(&mut shape.max_length, count("maxLength"));
     keep(&mut shape.min_items, count("minItems"));
     keep(&mut shape.default, schema.get("default").filter(|d| !d.is_null()).cloned());
@@ -183,6 +183,19 @@ fn absorb(shape: &mut Shape, schema: &Value, definitions: &Value, depth: usize) 
             absorb(shape, option, definitions, depth + 1);
         }
     }
+}
+
+/// The greatest number that the field's Rust type holds.
+fn widest(schema: &Value) -> Option<f64> {
+    Some(match schema.get("format")?.as_str()? {
+        "uint8" => f64::from(u8::MAX),
+        "uint16" => f64::from(u16::MAX),
+        "uint32" => f64::from(u32::MAX),
+        "int8" => f64::from(i8::MAX),
+        "int16" => f64::from(i16::MAX),
+        "int32" => f64::from(i32::MAX),
+        _ => return None,
+    })
 }
 
 fn absorb_types(shape: &mut Shape, schema: &Value) {

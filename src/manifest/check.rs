@@ -39,7 +39,11 @@ impl std::fmt::Display for Path<'_> {
         if let Some(outer) = self.outer {
             write!(f, "{outer}.")?;
         }
-        if self.key.len() <= 80 { f.write_str(self.key) } else { f.write_str(&quoted(self.key)) }
+        if self.key.len() <= 80 && !self.key.contains(char::is_control) {
+            f.write_str(self.key)
+        } else {
+            f.write_str(&quoted(self.key))
+        }
     }
 }
 
@@ -61,8 +65,9 @@ pub fn value(node: View<'_>, shape: &Shape, path: Path<'_>, found: &mut Found) -
             each.map(|(at, item)| value(item, item_shape, path.below(&at.to_string(), item.spot()), found)).collect()
         }
         Seen::Map(entries) if any || shape.types.object => Value::Object(fields(entries, shape, path, found)),
+        Seen::Lost => Value::Null,
         Seen::List(_) => wrong_type("a list", shape, path.spot, path, found),
-        Seen::Map(_) => wrong_type("fields", shape, path.spot, path, found),
+        Seen::Map(_) => wrong_type("a map", shape, path.spot, path, found),
     }
 }
 
@@ -71,6 +76,7 @@ pub fn fields(entries: Entries<'_>, shape: &Shape, path: Path<'_>, found: &mut F
     let open = shape.fields.is_empty() && shape.entries.is_none() && shape.types == Types::default();
     let fallback = Shape::default();
     let mut map = Map::with_capacity(entries.iter().len());
+    let mut meant = Vec::new();
     for (key, node) in entries.iter() {
         let below = match shape.field(key.text) {
             Some(field) => field,
@@ -81,14 +87,16 @@ pub fn fields(entries: Entries<'_>, shape: &Shape, path: Path<'_>, found: &mut F
                     entry
                 }
                 None => {
-                    unknown_field(key, shape, path, found);
+                    meant.extend(unknown_field(key, shape, path, found));
                     continue;
                 }
             },
         };
         map.insert(key.text.to_owned(), value(node, below, path.below(key.text, key.spot), found));
     }
-    for name in shape.required.iter().filter(|name| entries.get(name).is_none()) {
+    // A required field that is only misspelt is reported once.
+    let there = |name: &str| entries.get(name).is_some() || meant.contains(&name);
+    for name in shape.required.iter().filter(|name| !there(name)) {
         missing_field(name, shape.field(name), path, found);
     }
     map
@@ -106,19 +114,22 @@ pub fn missing_field(name: &str, field: Option<&Shape>, path: Path<'_>, found: &
     found.error("manifest/missing-field", path.spot, format!("{path} lacks the field {name:?}"), help);
 }
 
-fn unknown_field(key: Key<'_>, shape: &Shape, path: Path<'_>, found: &mut Found) {
-    let known: Vec<&str> = shape.fields.iter().map(|(name, _)| name.as_str()).collect();
+/// Reports a field that is not known; gives the one that was most likely meant.
+fn unknown_field<'s>(key: Key<'_>, shape: &'s Shape, path: Path<'_>, found: &mut Found) -> Option<&'s str> {
+    let known: Vec<&'s str> = shape.fields.iter().map(|(name, _)| name.as_str()).collect();
     let message = if key.text.is_empty() {
         format!("a field of {path} has no name")
     } else {
         format!("{path} has no field {}", quoted(key.text))
     };
-    let help = match nearest_field(key.text, &known) {
+    let near = nearest_field(key.text, &known);
+    let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "it takes no fields".to_owned(),
         None => format!("its fields are {}", list(known, 40)),
     };
     found.error("manifest/unknown-field", key.spot, message, help);
+    near
 }
 
 fn check_key(key: Key<'_>, shape: &Shape, path: Path<'_>, found: &mut Found) {
@@ -143,7 +154,11 @@ fn wrong_type(what: &str, shape: &Shape, spot: Spot, path: Path<'_>, found: &mut
         (_, Some(example)) => format!("write {wanted}, such as {example}"),
         ("a list", None) if shape.types.object => "write each entry as `name: …`, without '- ' in front".to_owned(),
         ("a list", None) => format!("write {wanted}, without [ ] or '- '"),
-        (_, None) if shape.types.array && !what.contains("fields") => "put it in brackets, or behind '- '".to_owned(),
+        ("a map", None) => format!("write {wanted}"),
+        (_, None) if shape.types.array => "put it in brackets, or behind '- '".to_owned(),
+        (_, None) if !shape.fields.is_empty() => {
+            format!("its fields are {}", list(shape.fields.iter().map(|(name, _)| name.as_str()), 40))
+        }
         _ => format!("write {wanted}"),
     };
     let message = format!("{path} is {what} where {wanted} is needed");

@@ -42,7 +42,7 @@ pub fn read(tree: &Tree<'_>, found: &mut Found) -> Option<Enveloped> {
     let root = tree.root();
     let entries = match root.see() {
         Seen::Map(entries) => entries,
-        Seen::Scalar { text: "", plain: true } | Seen::Scalar { text: "~" | "null", plain: true } => return None,
+        Seen::Scalar { text: "" | "~" | "null", plain: true } | Seen::Lost => return None,
         _ => {
             let help = "start it with `apiVersion: reeve/v1`, `kind:`, `metadata:` and `spec:`";
             found.error("manifest/not-a-manifest", root.spot(), "the document is no manifest: it has no fields", help);
@@ -112,11 +112,7 @@ fn read_kind(entries: Entries<'_>, start: Spot, found: &mut Found) -> Option<Kin
     kind
 }
 
-fn read_metadata<'a>(
-    entries: Entries<'a>,
-    start: Spot,
-    found: &mut Found,
-) -> (Value, Option<(&'a str, Spot)>) {
+fn read_metadata<'a>(entries: Entries<'a>, start: Spot, found: &mut Found) -> (Value, Option<(&'a str, Spot)>) {
     let Some((key, node)) = entries.get("metadata") else {
         missing("metadata", start, "add `metadata: {name: …}`", found);
         return (Value::Null, None);

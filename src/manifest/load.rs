@@ -39,8 +39,6 @@ pub struct Loaded {
     pub complete: bool,
     /// The files that were read.
     pub sources: Vec<SourceFile>,
-    /// What came by standard input, to show lines of it.
-    pub stdin: Option<Arc<str>>,
 }
 
 /// Reads files, directories and `-` (standard input).
@@ -66,7 +64,6 @@ struct Part {
     problems: Vec<Diagnostic>,
     partial: bool,
     source: Option<SourceFile>,
-    stdin: Option<Arc<str>>,
 }
 
 fn join(mut loaded: Loaded, parts: Vec<Part>) -> Loaded {
@@ -75,7 +72,6 @@ fn join(mut loaded: Loaded, parts: Vec<Part>) -> Loaded {
         loaded.broken.extend(part.broken);
         loaded.diagnostics.extend(part.problems);
         loaded.sources.extend(part.source);
-        loaded.stdin = loaded.stdin.or(part.stdin);
         loaded.complete &= !part.partial;
     }
     drop_repeated(&mut loaded);
@@ -86,39 +82,30 @@ fn join(mut loaded: Loaded, parts: Vec<Part>) -> Loaded {
 
 /// Reports resources of the same kind and name; the first stays.
 fn drop_repeated(loaded: &mut Loaded) {
-    let mut first: HashMap<Ref, Option<Place>> = HashMap::with_capacity(loaded.resources.len());
-    for (reference, place) in &loaded.broken {
-        first.entry(reference.clone()).or_insert_with(|| Some(place.clone()));
+    let Loaded { resources, broken, diagnostics, .. } = loaded;
+    let placed = |r: &Arc<Resource>| Some((r.reference(), r.place("metadata.name")?));
+    let declared: Vec<(Ref, Place)> = resources.iter().filter_map(placed).chain(broken.iter().cloned()).collect();
+    let mut first: HashMap<&Ref, &Place> = HashMap::with_capacity(declared.len());
+    for (reference, place) in &declared {
+        first.entry(reference).and_modify(|p| *p = (*p).min(place)).or_insert(place);
     }
-    let found = &mut loaded.diagnostics;
-    loaded.resources.retain(|resource| {
-        let reference = resource.reference();
-        let place = resource.place("metadata.name");
-        let Some(earlier) = first.get(&reference) else {
-            first.insert(reference, place);
-            return true;
-        };
-        // Broken ones are known before; name the one that comes later in the files.
-        let (earlier, later) = if *earlier <= place { (earlier.clone(), place) } else { (place, earlier.clone()) };
-        found.push(
+    if first.len() == declared.len() {
+        return;
+    }
+    for (reference, place) in declared.iter().filter(|(reference, place)| first.get(reference) != Some(&place)) {
+        diagnostics.push(
             Diagnostic::error("manifest/duplicate-resource", format!("{reference} is declared a second time"))
-                .at(later)
-                .related(earlier, "it is declared here first")
+                .at(place.clone())
+                .related(first.get(reference).map(|p| (*p).clone()), "it is declared here first")
                 .help("rename or remove one of the two"),
         );
-        false
-    });
+    }
+    resources.retain(|r| placed(r).is_none_or(|(reference, place)| first.get(&reference) == Some(&&place)));
 }
 
 fn file(source: &Source) -> Part {
     match source::read(source) {
-        Ok(bytes) => {
-            let mut part = content(&source.name, &bytes);
-            if source.path.is_none() {
-                part.stdin = Some(String::from_utf8_lossy(&bytes).into());
-            }
-            part
-        }
+        Ok(bytes) => content(&source.name, &bytes),
         Err(problem) => Part { problems: vec![*problem], ..Part::default() },
     }
 }
@@ -161,7 +148,11 @@ fn content(name: &Arc<str>, bytes: &[u8]) -> Part {
 fn too_many(part: &mut Part) {
     part.problems.sort_by(|a, b| a.place.cmp(&b.place));
     part.problems.truncate(MOST_PROBLEMS);
-    let place = part.problems.last().and_then(|last| last.place.clone());
+    // Right behind the last one, so that it is shown after it.
+    let mut place = part.problems.last().and_then(|last| last.place.clone());
+    if let Some(place) = &mut place {
+        (place.column, place.length) = (place.column.saturating_add(place.length), 0);
+    }
     let message = format!("more than {MOST_PROBLEMS} problems in this file; those after this line are not shown");
     part.problems.push(
         Diagnostic::error("manifest/too-many-problems", message).at(place).help("correct these first, and run again"),

@@ -21,4 +21,5 @@ mod source;
 mod suggest;
 
 pub use load::{Loaded, SourceFile, load, load_str};
+pub use source::{MOST_BYTES, STDIN, input};
 pub use suggest::nearest;

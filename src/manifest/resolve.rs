@@ -15,7 +15,12 @@ pub fn resource(document: Enveloped, tree: &Tree<'_>, found: &mut Found) -> Opti
         let place = places.find(&path).unwrap_or_else(|| found.place(spot));
         let spot = Spot { line: place.line, column: place.column, length: place.length };
         let message = format!("{path} cannot be read: {error}");
-        found.error("manifest/invalid-value", spot, message, format!("`reeve explain {}` shows what it takes", kind.short()));
+        found.error(
+            "manifest/invalid-value",
+            spot,
+            message,
+            format!("`reeve explain {}` shows what it takes", kind.short()),
+        );
     };
     let meta = serde_json::from_value(metadata)
         .map_err(|error| refused("metadata".to_owned(), error.to_string(), found))
@@ -44,7 +49,7 @@ fn walk(node: View<'_>, hash: u64, entries: &mut Vec<(u64, u32, u32, u32)>) {
         walk(below, hash, entries);
     };
     match node.see() {
-        Seen::Scalar { .. } => {}
+        Seen::Scalar { .. } | Seen::Lost => {}
         Seen::Map(fields) => {
             for (key, below) in fields.iter() {
                 let hash = key.text.split('.').fold(hash, Places::step);

@@ -3,12 +3,13 @@
 //! A directory is walked in the order of its names, hidden files left out, each file and directory once however many
 //! links lead to it. A file is refused before it is read when it is too large.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::base::{Diagnostic, Diagnostics, Place};
 
@@ -58,13 +59,23 @@ impl Search<'_> {
                 // One that was walked already, or that could not be read, is no news.
                 if before.2 < self.seen.len() && (before.0, before.1) == (self.sources.len(), self.found.0.len()) {
                     let message = format!("the directory {} has no manifests", path.display());
-                    self.report("source/empty-directory", path, message, "give a directory with *.yaml, *.yml or *.json files");
+                    self.report(
+                        "source/empty-directory",
+                        path,
+                        message,
+                        "give a directory with *.yaml, *.yml or *.json files",
+                    );
                 }
             }
             Ok(meta) => self.file(path, (meta.dev(), meta.ino())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let message = format!("there is no file or directory {}", path.display());
-                self.report("source/missing", path, message, "check the path; relative paths start at the current directory");
+                self.report(
+                    "source/missing",
+                    path,
+                    message,
+                    "check the path; relative paths start at the current directory",
+                );
             }
             Err(error) => self.unreadable(path, &error),
         }
@@ -139,10 +150,27 @@ fn unreadable(file: &str, error: &io::Error) -> Diagnostic {
     problem("source/unreadable", file, message, "make it readable for the user who runs reeve, or leave it out")
 }
 
+/// What standard input gave; it can be read only once.
+static INPUT: OnceLock<Result<Vec<u8>, Box<Diagnostic>>> = OnceLock::new();
+
+/// What was read from standard input, when anything was.
+pub fn input() -> Option<&'static [u8]> {
+    INPUT.get().and_then(|read| read.as_deref().ok())
+}
+
 /// Reads a source whole.
-pub fn read(source: &Source) -> Result<Vec<u8>, Box<Diagnostic>> {
+pub fn read(source: &Source) -> Result<Cow<'static, [u8]>, Box<Diagnostic>> {
+    match &source.path {
+        Some(path) => read_file(source, path).map(Cow::Owned),
+        None => match INPUT.get_or_init(|| limited(io::stdin().lock(), 0, source)) {
+            Ok(bytes) => Ok(Cow::Borrowed(bytes)),
+            Err(problem) => Err(problem.clone()),
+        },
+    }
+}
+
+fn read_file(source: &Source, path: &Path) -> Result<Vec<u8>, Box<Diagnostic>> {
     let unreadable = |error: io::Error| Box::new(unreadable(&source.name, &error));
-    let Some(path) = &source.path else { return limited(io::stdin().lock(), 0, source) };
     let file = File::open(path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     if size > MOST_BYTES {
@@ -183,10 +211,8 @@ pub fn text<'b>(name: &Arc<str>, bytes: &'b [u8], found: &mut Vec<Diagnostic>) -
             return None;
         }
     };
-    if let Some(at) = bytes.iter().position(|b| *b == 0) {
-        let place = end_of(name, text.get(..at).unwrap_or_default());
-        let help = "take it out; a file with NUL bytes is often damaged, or no text at all";
-        found.push(Diagnostic::error("source/nul", "a NUL byte stands here").at(place).help(help));
+    if let Some(problem) = unfit(name, text) {
+        found.push(problem);
         return None;
     }
     let Some(rest) = text.strip_prefix('\u{feff}') else { return Some(text) };
@@ -197,6 +223,23 @@ pub fn text<'b>(name: &Arc<str>, bytes: &'b [u8], found: &mut Vec<Diagnostic>) -
             .help("save it as UTF-8 without a byte-order mark"),
     );
     Some(rest)
+}
+
+/// The first character that no manifest can have.
+fn unfit(name: &Arc<str>, text: &str) -> Option<Diagnostic> {
+    let bytes = text.as_bytes();
+    let lone = |at: usize| bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+    let at = (0..bytes.len()).find(|at| bytes[*at] == 0 || lone(*at))?;
+    let place = end_of(name, text.get(..at).unwrap_or_default());
+    Some(if bytes[at] == 0 {
+        Diagnostic::error("source/nul", "a NUL byte stands here")
+            .at(place)
+            .help("take it out; a file with NUL bytes is often damaged, or no text at all")
+    } else {
+        Diagnostic::error("source/carriage-return", "a carriage return stands here without a line feed behind it")
+            .at(place)
+            .help("end lines with a line feed, as every editor does by default")
+    })
 }
 
 /// The place right behind `text`, of one character.

@@ -3,6 +3,7 @@
 pub mod desired;
 pub mod diff;
 pub mod file;
+pub mod graph;
 pub mod live;
 pub mod make;
 pub mod model;

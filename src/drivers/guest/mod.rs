@@ -4,6 +4,13 @@
 //! hypervisor holds is read back in the same type, configured and running apart ([`Domain`]), so that both compare.
 //! What is ours carries a [`Record`]. Nothing destructive happens before uuid and record are read again and fit.
 
+pub mod fake;
+mod nothing;
+mod open;
+
+pub use nothing::Nothing;
+pub use open::open;
+
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
 
@@ -42,7 +49,7 @@ pub struct Machine {
 }
 
 /// What a network card is connected to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type")]
 pub enum Link {
     /// One of the hypervisor's own networks.

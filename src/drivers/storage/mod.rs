@@ -3,12 +3,20 @@
 //! A volume is named within its storage, carries our [`Mark`], and is made, grown and deleted only under that mark.
 //! What a type cannot do it does not offer: optional abilities are traits of their own, asked for by the planner.
 
+pub mod dir;
+mod file_system;
+mod header;
+mod offload;
+mod qcow2;
+mod qemu_img;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::base::secret::Secrets;
 use crate::base::{Fault, Mark, Name, Size};
@@ -26,6 +34,24 @@ pub enum Format {
     Vmdk,
     /// A directory tree, for containers.
     Subvol,
+}
+
+impl Format {
+    /// The word in manifests.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::Vmdk => "vmdk",
+            Self::Subvol => "subvol",
+        }
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
 }
 
 /// What a storage type can do at all, known without touching it.
@@ -75,6 +101,9 @@ pub struct VolumeInfo {
     /// Our mark, when it carries one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
+    /// Why it cannot be read in full, when it cannot; its size is then not known and it must not be touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What a new volume starts with.
@@ -160,6 +189,22 @@ pub enum Attachment {
     },
 }
 
+/// Options as a driver's own type.
+pub fn options<O: serde::de::DeserializeOwned>(options: &Map<String, Value>) -> Result<O, String> {
+    serde_path_to_error::deserialize(Value::Object(options.clone()))
+        .map_err(|e| format!("options.{}: {}", e.path(), e.inner()))
+}
+
+/// Options through a driver's own type and back: every default filled in, every quantity in its canonical text.
+pub fn canonical<O: serde::de::DeserializeOwned + Serialize>(
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, String> {
+    match serde_json::to_value(options::<O>(given)?) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) | Err(_) => Err("options are no map".into()),
+    }
+}
+
 /// Called with how many bytes of how many are done.
 pub type OnProgress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
@@ -202,10 +247,29 @@ pub trait Storage: Send + Sync {
     /// Clears away what a broken-off `create` of this name left behind.
     async fn clean(&self, name: &str) -> Result<(), Fault>;
 
+    /// The names of volumes of which a broken-off call left something behind; [`Storage::clean`] clears it away.
+    async fn leftovers(&self) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// The mark on the storage itself, where the type has a place for one.
+    fn marked(&self) -> Option<&dyn Marked> {
+        None
+    }
+
     /// Snapshots, where the type has them.
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
+}
+
+/// The mark on a storage itself: whose it is, and with which spec it was last activated.
+#[async_trait]
+pub trait Marked: Send + Sync {
+    /// The mark, or `None` when the place is there and has none.
+    async fn mark(&self) -> Result<Option<Mark>, Fault>;
+    /// Replaces the mark when the present one has the UID of `from`; `to` of `None` takes it away.
+    async fn set_mark(&self, from: Option<&Mark>, to: Option<&Mark>) -> Result<(), Fault>;
 }
 
 /// Snapshots of volumes.
@@ -231,14 +295,31 @@ pub trait StorageType: Sync {
     fn shape(&self) -> &'static crate::kinds::Shape;
     /// The JSON Schema of its options.
     fn schema(&self) -> serde_json::Value;
+    /// The options with every default filled in and every quantity in its canonical text.
+    fn canonical(&self, options: &Map<String, Value>) -> Result<Map<String, Value>, String>;
+    /// What the schema cannot say about the options; each problem with the option it is about.
+    fn check(&self, _spec: &StorageSpec) -> Vec<OptionProblem> {
+        Vec::new()
+    }
     /// A key that is the same for two storages on the same place.
     fn place(&self, spec: &StorageSpec) -> Option<String>;
     /// Opens one; touches nothing yet.
     fn open(&self, name: &Name, spec: &StorageSpec, secrets: &Secrets) -> Result<Arc<dyn Storage>, Fault>;
 }
 
+/// Something wrong with an option of a storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionProblem {
+    /// The option, `path`.
+    pub option: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
 /// Every storage type.
-pub static TYPES: &[&dyn StorageType] = &[];
+pub static TYPES: &[&dyn StorageType] = &[&dir::DirType];
 
 /// The storage type of that name.
 pub fn find(driver: &str) -> Option<&'static dyn StorageType> {
@@ -252,6 +333,12 @@ type Opened = (StorageSpec, Arc<dyn Storage>);
 pub struct Storages(Mutex<BTreeMap<Name, Opened>>);
 
 impl Storages {
+    /// Puts an open storage in, for tests.
+    pub fn put(&self, name: &Name, spec: &StorageSpec, storage: Arc<dyn Storage>) {
+        let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        open.insert(name.clone(), (spec.clone(), storage));
+    }
+
     /// The storage of that name and spec.
     pub fn open(&self, name: &Name, spec: &StorageSpec, secrets: &Secrets) -> Result<Arc<dyn Storage>, Fault> {
         let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

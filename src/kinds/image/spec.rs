@@ -35,6 +35,19 @@ impl ImageSpec {
             ImageType::Rootfs => ImageFormat::Tar,
         })
     }
+
+    /// The same with every default filled in and every list in order.
+    pub fn canonical(&self) -> Self {
+        let mut spec = self.clone();
+        spec.format = Some(self.format());
+        if let Some(sum) = &mut spec.source.sha256 {
+            sum.make_ascii_lowercase();
+        }
+        if let Some(debian) = &mut spec.source.debian {
+            debian.fill(self.kind);
+        }
+        spec
+    }
 }
 
 /// What an image is used for.
@@ -134,6 +147,23 @@ pub struct DebianSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-reeve-example" = "2Gi"))]
     pub size: Option<Size>,
+}
+
+impl DebianSource {
+    /// The size of a disk when none is given.
+    pub const DEFAULT_SIZE: Size = Size::gib(2);
+
+    fn fill(&mut self, kind: ImageType) {
+        let mut packages = self.packages.take().unwrap_or_default();
+        packages.sort();
+        packages.dedup();
+        self.packages = Some(packages);
+        self.variant.get_or_insert(Variant::Minbase);
+        self.components.get_or_insert_with(|| vec!["main".into()]);
+        if kind == ImageType::Disk {
+            self.size.get_or_insert(Self::DEFAULT_SIZE);
+        }
+    }
 }
 
 /// Which packages a Debian system starts with; mmdebstrap's words.

@@ -1,6 +1,8 @@
 //! What a Network manifest says.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,6 +78,93 @@ impl NetworkSpec {
     }
 }
 
+impl NetworkSpec {
+    /// How long an address is given for when the manifest does not say.
+    pub const LEASE: Seconds = Seconds(3600);
+
+    /// Whether libvirt keeps it.
+    pub fn by_libvirt(&self) -> bool {
+        self.kind != NetworkType::Bridge
+    }
+
+    /// Whether Reeve makes it, so that every field of it is managed.
+    pub fn made(&self) -> bool {
+        self.by_libvirt() || self.create == Some(true)
+    }
+
+    /// The same for a network of this name with every default filled in, every text in its one form, and nothing in it
+    /// that its type has not.
+    pub fn canonical(&self, name: &Name) -> Self {
+        let mut spec = Self { bridge: Some(super::bridge_name(name, self)), ..Self::of(self.kind) };
+        if !self.by_libvirt() {
+            spec.create = Some(self.made());
+        }
+        if !self.made() {
+            return spec;
+        }
+        spec.cidr = self.cidr.as_deref().map(one_form::<ipnet::Ipv4Net>);
+        spec.cidr6 = self.cidr6.as_deref().map(one_form::<ipnet::Ipv6Net>);
+        spec.mtu = self.mtu;
+        if self.by_libvirt() {
+            spec.dhcp = self.dhcp.as_ref().map(Dhcp::canonical).filter(|d| *d != Dhcp::default().canonical());
+            spec.dns = Some(self.dns.clone().unwrap_or_default().canonical());
+            spec.domain = self.domain.as_ref().map(|d| d.to_ascii_lowercase());
+            spec.device.clone_from(&self.device);
+        } else {
+            let mut ports = self.ports.clone().unwrap_or_default();
+            ports.sort();
+            ports.dedup();
+            spec.ports = Some(ports);
+        }
+        spec
+    }
+
+    /// Whether going from this to `to` stops the network for a moment; both canonical.
+    pub fn needs_restart(&self, to: &Self) -> bool {
+        let still = |spec: &Self| Self {
+            dhcp: None,
+            ports: None,
+            dns: spec.dns.clone().map(|dns| Dns { hosts: None, ..dns }),
+            ..spec.clone()
+        };
+        still(self) != still(to)
+    }
+}
+
+impl Dhcp {
+    fn canonical(&self) -> Self {
+        let hosts = self.hosts.iter().flatten();
+        Self {
+            range: self.range.as_ref().map(|r| r.iter().map(|a| one_form::<IpAddr>(a)).collect()),
+            lease: Some(self.lease.unwrap_or(NetworkSpec::LEASE)),
+            hosts: Some(hosts.map(|(name, host)| (name.clone(), host.canonical())).collect()),
+        }
+    }
+}
+
+impl Host {
+    fn canonical(&self) -> Self {
+        Self { mac: self.mac.to_ascii_lowercase(), address: one_form::<IpAddr>(&self.address) }
+    }
+}
+
+impl Dns {
+    fn canonical(&self) -> Self {
+        let hosts = self.hosts.iter().flatten();
+        let forwarders = self.forwarders.iter().flatten();
+        Self {
+            enabled: Some(self.enabled.unwrap_or(true)),
+            forwarders: Some(forwarders.map(|a| one_form::<IpAddr>(a)).collect()),
+            hosts: Some(hosts.map(|(name, address)| (name.clone(), one_form::<IpAddr>(address))).collect()),
+        }
+    }
+}
+
+/// A text as its type prints it; as it is when it is none.
+fn one_form<T: FromStr + ToString>(text: &str) -> String {
+    text.parse::<T>().map_or_else(|_| text.to_owned(), |value| value.to_string())
+}
+
 /// The sorts of networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -112,7 +201,7 @@ pub struct Dhcp {
     pub range: Option<Vec<String>>,
     /// How long an address is given for; left out: 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-reeve-change" = "restart", "x-reeve-example" = "12h"))]
+    #[schemars(extend("x-reeve-example" = "12h"))]
     pub lease: Option<Seconds>,
     /// Guests that always get the same address, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

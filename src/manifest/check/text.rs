@@ -23,7 +23,8 @@ pub fn wanted(shape: &Shape) -> String {
         Some(format) if format == "rate" => "a rate such as 100Mbps".to_owned(),
         _ if !shape.words.is_empty() => format!("one of {}", list(shape.words.iter().map(String::as_str), 20)),
         _ => match shape.type_words() {
-            words if words == "text" || words == "fields" || words.starts_with("true") => words,
+            _ if !shape.fields.is_empty() => "a map of its fields".to_owned(),
+            words if words == "text" || words.starts_with("true") => words,
             words => format!("a {words}"),
         },
     }
@@ -45,8 +46,13 @@ pub fn plain(text: &str, shape: &Shape, spot: Spot, path: Path<'_>, found: &mut 
         return quantity(format, text, spot, path, found);
     }
     if types.string {
-        let listed = shape.words.iter().any(|word| word == text) && read == Plain::Text;
-        return match scalar::surprise(text).filter(|_| !listed) {
+        let reading = match shape.words.iter().any(|word| word == text) {
+            // A word of the list is what it says, unless every YAML program reads it as something else.
+            true => scalar::surprise(text).filter(|_| read != Plain::Text),
+            false if shape.words.is_empty() => scalar::surprise(text),
+            false => None,
+        };
+        return match reading {
             Some(reading) => surprise(text, reading, shape, spot, path, found),
             None => check_text(text, shape, spot, path, found),
         };
@@ -137,7 +143,8 @@ fn integer(n: Option<i128>, text: &str, shape: &Shape, spot: Spot, path: Path<'_
         return out_of_range(text, shape, spot, path, found);
     };
     if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()) {
-        let message = format!("{path} is {text}; a number that starts with 0 is octal to some programs and not to others");
+        let message =
+            format!("{path} is {text}; a number that starts with 0 is octal to some programs and not to others");
         found.error("manifest/leading-zero", spot, message, format!("write {n}, or an octal number as 0o17"));
         return Value::Null;
     }

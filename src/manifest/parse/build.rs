@@ -93,7 +93,8 @@ impl<'t> Builder<'t> {
             format!("no value before this one in the document has the anchor &{}", short(name)),
             "write the value out, set the anchor earlier in the same document, or put a text that starts with * in quotes",
         );
-        self.scalar(spot, "".into(), true, 0, found)
+        let id = self.tree.add_lost(spot);
+        self.complete(Whole { id, size: 1, height: 0 }, 0, spot, found)
     }
 
     pub fn finish(mut self) -> Tree<'t> {

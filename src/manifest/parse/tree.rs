@@ -33,6 +33,7 @@ enum Data<'t> {
     Scalar { text: Cow<'t, str>, plain: bool },
     List { from: u32, to: u32 },
     Map { from: u32, to: u32 },
+    Lost,
 }
 
 /// A node of a tree.
@@ -55,6 +56,8 @@ pub enum Seen<'a> {
     List(Items<'a>),
     /// Keys with their values, in the order of the file; each key is a scalar and stands there once.
     Map(Entries<'a>),
+    /// Something that could not be read and is reported already.
+    Lost,
 }
 
 /// The items of a list.
@@ -81,6 +84,11 @@ impl<'t> Tree<'t> {
 
     pub(super) fn add_scalar(&mut self, spot: Spot, text: Cow<'t, str>, plain: bool) -> u32 {
         self.add(spot, Data::Scalar { text, plain })
+    }
+
+    /// Adds a place where something was that could not be read.
+    pub(super) fn add_lost(&mut self, spot: Spot) -> u32 {
+        self.add(spot, Data::Lost)
     }
 
     /// Adds a collection whose children follow later, see [`Tree::close`].
@@ -131,6 +139,7 @@ impl<'a> View<'a> {
             Data::Scalar { text, plain } => Seen::Scalar { text, plain: *plain },
             Data::List { from, to } => Seen::List(items(*from, *to)),
             Data::Map { from, to } => Seen::Map(Entries(items(*from, *to))),
+            Data::Lost => Seen::Lost,
         }
     }
 

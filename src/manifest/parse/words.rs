@@ -60,7 +60,11 @@ fn within(piece: Piece<'_>, mark: Marker) -> Spot {
 fn tab(error: &ScanError, piece: Piece<'_>, spot: Spot) -> Option<Spot> {
     let about_tabs = matches!(
         error.kind(),
-        K::TabNotAllowed | K::TabInBlockIndentation | K::TabAtBlockScalarStart | K::TabInIndentation | K::TabInPlainScalar
+        K::TabNotAllowed
+            | K::TabInBlockIndentation
+            | K::TabAtBlockScalarStart
+            | K::TabInIndentation
+            | K::TabInPlainScalar
     );
     let at = error.marker().byte_offset().unwrap_or(0).min(piece.text.len());
     let start = piece.text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
@@ -91,8 +95,12 @@ fn words(kind: &K) -> (String, &'static str) {
         K::MisplacedFlowCollectionEnd => {
             ("a closing bracket stands where none is open", "take it out, or add the opening bracket")
         }
-        K::ExpectedFlowMappingSeparator => ("a ',' or '}' is missing", "put a comma between entries, and close the brace"),
-        K::ExpectedFlowSequenceSeparator => ("a ',' or ']' is missing", "put a comma between items, and close the bracket"),
+        K::ExpectedFlowMappingSeparator => {
+            ("a ',' or '}' is missing", "put a comma between entries, and close the brace")
+        }
+        K::ExpectedFlowSequenceSeparator => {
+            ("a ',' or ']' is missing", "put a comma between items, and close the bracket")
+        }
         K::MappingValueNotAllowed | K::InvalidColonPlacement | K::MappingKeyNotAllowed => (
             "a ':' stands where no key can be",
             "put a text that contains ': ' in quotes, or start the key on a line of its own with the right indentation",
@@ -117,12 +125,16 @@ fn words(kind: &K) -> (String, &'static str) {
                 "put the text in quotes, or take the character out",
             );
         }
-        K::BomInsideDocument => ("a byte-order mark stands within the document", "take it out; it is an invisible character"),
+        K::BomInsideDocument => {
+            ("a byte-order mark stands within the document", "take it out; it is an invisible character")
+        }
         K::InvalidTrailingSingleQuotedScalar | K::InvalidTrailingDoubleQuotedScalar => (
             "something follows the closing quotation mark",
             "put the whole text within one pair of quotes; a quotation mark within is written twice in single quotes",
         ),
-        other => return (format!("this is not valid YAML: {other}"), "see https://yaml.org/spec/1.2.2 or quote the text"),
+        other => {
+            return (format!("this is not valid YAML: {other}"), "see https://yaml.org/spec/1.2.2 or quote the text");
+        }
     };
     (what.to_owned(), help)
 }

@@ -66,7 +66,8 @@ impl Checkpoints {
 
     /// Takes the result of the snapshot being written, if it is ready or may be waited for.
     pub(super) fn collect(&mut self, wait: bool) {
-        let Some(Running { thread, covers }) = self.running.take_if(|running| wait || running.thread.is_finished()) else {
+        let Some(Running { thread, covers }) = self.running.take_if(|running| wait || running.thread.is_finished())
+        else {
             return;
         };
         match thread.join() {

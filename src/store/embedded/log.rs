@@ -9,10 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::FORMAT;
 use super::codec::{Decoder, Encoder, Malformed};
 use super::disk::Disk;
 use super::frame::{self, Kind, PREAMBLE};
-use super::FORMAT;
 use crate::store::state::Step;
 use crate::store::{Error, Revision};
 
@@ -128,9 +128,9 @@ impl Log {
         fill(&mut Encoder(&mut self.buffer));
         frame::finish(&mut self.buffer, at, self.length);
         let written = self.disk.write(&self.path, &mut self.file, &self.buffer);
-        let durable = written
-            .map_err(|error| Error::io("write", &self.path, error))
-            .and_then(|()| self.disk.sync(&self.path, &self.file).map_err(|error| Error::io("sync", &self.path, error)));
+        let durable = written.map_err(|error| Error::io("write", &self.path, error)).and_then(|()| {
+            self.disk.sync(&self.path, &self.file).map_err(|error| Error::io("sync", &self.path, error))
+        });
         let bytes = self.buffer.len() as u64;
         if self.buffer.capacity() > BUFFER_KEPT {
             self.buffer = Vec::new();

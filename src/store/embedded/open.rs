@@ -8,12 +8,12 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::watch;
 
+use super::Embedded;
 use super::checkpoint::Checkpoints;
 use super::disk::{Disk, RealDisk};
 use super::log::{Header, Log, sync_dir};
 use super::recover::{Recovered, Tail, recover};
 use super::writer::Writer;
-use super::Embedded;
 use crate::base::clock::Clock;
 use crate::store::state::Shared;
 use crate::store::{Error, HistoryLimits};
@@ -53,7 +53,7 @@ impl Embedded {
             .name("store".to_owned())
             .spawn(move || {
                 writer.run(&queue);
-                drop(lock);
+                unlock(&lock);
             })
             .map_err(|error| Error::io("start the writer of the store in", dir, error))?;
         Ok(Self { shared, grown: watched, clock, requests: Some(requests), writer: Some(writer) })
@@ -90,6 +90,13 @@ fn lock(dir: &Path) -> Result<File, Error> {
         tracing::debug!(%error, path = %path.display(), "the lock does not name its holder");
     }
     Ok(file)
+}
+
+/// Gives the directory free at once, even while a program that is just being started still has a copy of the open file.
+fn unlock(lock: &File) {
+    if let Err(error) = lock.unlock() {
+        tracing::debug!(%error, "the lock of the store goes when its file is closed");
+    }
 }
 
 /// Goes on with the log, or begins it in a new store.

@@ -8,11 +8,11 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::FORMAT;
 use super::codec::{Decoder, Malformed};
 use super::frame::{self, Frames, Kind, Next, PREAMBLE};
 use super::log::{self, Header};
 use super::snapshot::{self, Image};
-use super::FORMAT;
 use crate::store::history::History;
 use crate::store::state::{State, Step};
 use crate::store::{Error, HistoryLimits};
@@ -65,13 +65,16 @@ pub(super) fn recover(dir: &Path, limits: HistoryLimits) -> Result<Recovered, Er
 /// Refuses a directory that lacks a log file which must have been there; `first` is the one after the snapshot.
 fn refuse_gaps(dir: &Path, numbers: &[u64], first: Option<u64>) -> Result<(), Error> {
     let expected = first.unwrap_or(1)..;
-    let gap = expected.clone().zip(numbers).find(|(expected, number)| expected != *number).map(|(expected, _)| expected);
+    let gap =
+        expected.clone().zip(numbers).find(|(expected, number)| expected != *number).map(|(expected, _)| expected);
     match gap.or(first.filter(|_| numbers.is_empty())) {
         None => Ok(()),
         Some(number) if first.is_none() => {
             Err(missing(&log::path_of(dir, number), "it and the snapshot are missing, and there are later logs"))
         }
-        Some(number) => Err(missing(&log::path_of(dir, number), "it is missing, and the store cannot be whole without it")),
+        Some(number) => {
+            Err(missing(&log::path_of(dir, number), "it is missing, and the store cannot be whole without it"))
+        }
     }
 }
 

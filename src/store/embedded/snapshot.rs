@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::FORMAT;
 use super::codec::{Decoder, Encoder, Malformed};
 use super::disk::Disk;
 use super::frame::{self, Frames, Kind, Next, PREAMBLE};
 use super::log::{create_private, put_in_place};
 use super::recover::{corrupt, open_checked};
-use super::FORMAT;
 use crate::store::state::State;
 use crate::store::{Entry, Error, Lease, Revision};
 

@@ -89,7 +89,9 @@ impl Writer {
             self.batch(gather(first, queue));
         }
         self.checkpoints.collect(true);
-        if self.wrote && let Err(error) = self.log.finish() {
+        if self.wrote
+            && let Err(error) = self.log.finish()
+        {
             tracing::warn!(%error, "the store's log was not marked as finished; nothing is lost");
         }
     }

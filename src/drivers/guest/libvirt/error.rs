@@ -98,7 +98,9 @@ fn kind(error: &Error) -> FaultKind {
         N::DomExist | N::NetworkExist | N::StorageVolExist => FaultKind::Exists,
         N::OperationTimeout => FaultKind::Deadline,
         N::AgentUnresponsive | N::NoConnect | N::Rpc | N::AgentCommandTimeout => FaultKind::Unavailable,
-        N::OperationDenied | N::AuthFailed | N::AuthCancelled | N::AuthUnavailable | N::AccessDenied => FaultKind::Denied,
+        N::OperationDenied | N::AuthFailed | N::AuthCancelled | N::AuthUnavailable | N::AccessDenied => {
+            FaultKind::Denied
+        }
         N::NoSupport | N::ArgumentUnsupported | N::OperationUnsupported => FaultKind::Unsupported,
         N::ConfigUnsupported => FaultKind::Unsupported,
         N::XmlError | N::XmlDetail | N::InvalidArg | N::XmlInvalidSchema | N::ParseFailed | N::InvalidMac => {
@@ -115,8 +117,12 @@ fn by_words(text: &str) -> FaultKind {
     let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
     if has(&["already exists", "is already defined", "already in use by domain", "is already active"]) {
         FaultKind::Exists
-    } else if has(&["cannot acquire state change lock", "Device or resource busy", "Failed to get \"write\" lock", "is in use"])
-    {
+    } else if has(&[
+        "cannot acquire state change lock",
+        "Device or resource busy",
+        "Failed to get \"write\" lock",
+        "is in use",
+    ]) {
         FaultKind::Busy
     } else if has(&["No space left on device"]) {
         FaultKind::NoSpace
@@ -136,7 +142,9 @@ fn help(kind: FaultKind, error: &Error) -> Option<&'static str> {
         (FaultKind::Unavailable, N::AgentUnresponsive | N::AgentCommandTimeout) => {
             Some("check that qemu-guest-agent is installed and runs inside the guest")
         }
-        (FaultKind::Unavailable, _) => Some("check that libvirtd runs (`systemctl status libvirtd`); `reeve doctor` looks"),
+        (FaultKind::Unavailable, _) => {
+            Some("check that libvirtd runs (`systemctl status libvirtd`); `reeve doctor` looks")
+        }
         (FaultKind::Denied, _) => Some("run as root, or as a member of the group libvirt"),
         (FaultKind::Busy, _) => Some("another operation holds it; it is tried again"),
         (FaultKind::NoSpace, _) => Some("free some space on the storage that is full"),

@@ -237,12 +237,18 @@ pub struct Stats {
 impl Stats {
     /// The whole number of that name.
     pub fn number(&self, name: &str) -> Option<i128> {
-        self.values.iter().find(|(n, _)| n == name).and_then(|(_, v)| if let Value::Number(n) = v { Some(*n) } else { None })
+        self.values
+            .iter()
+            .find(|(n, _)| n == name)
+            .and_then(|(_, v)| if let Value::Number(n) = v { Some(*n) } else { None })
     }
 
     /// The text of that name.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.values.iter().find(|(n, _)| n == name).and_then(|(_, v)| if let Value::Text(t) = v { Some(&**t) } else { None })
+        self.values
+            .iter()
+            .find(|(n, _)| n == name)
+            .and_then(|(_, v)| if let Value::Text(t) = v { Some(&**t) } else { None })
     }
 }
 
@@ -301,7 +307,13 @@ impl Parameters {
         let name = c_text(name)?;
         // SAFETY: the three fields belong together and are only changed by libvirt.
         let done = unsafe {
-            sys::virTypedParamsAddULLong(&raw mut self.list, &raw mut self.count, &raw mut self.room, name.as_ptr(), value)
+            sys::virTypedParamsAddULLong(
+                &raw mut self.list,
+                &raw mut self.count,
+                &raw mut self.room,
+                name.as_ptr(),
+                value,
+            )
         };
         if done < 0 { Err(Error::last_error().into()) } else { Ok(()) }
     }
@@ -310,7 +322,13 @@ impl Parameters {
         let name = c_text(name)?;
         // SAFETY: as above.
         let done = unsafe {
-            sys::virTypedParamsAddLLong(&raw mut self.list, &raw mut self.count, &raw mut self.room, name.as_ptr(), value)
+            sys::virTypedParamsAddLLong(
+                &raw mut self.list,
+                &raw mut self.count,
+                &raw mut self.room,
+                name.as_ptr(),
+                value,
+            )
         };
         if done < 0 { Err(Error::last_error().into()) } else { Ok(()) }
     }
@@ -368,9 +386,8 @@ pub fn set_schedule(domain: &Domain, schedule: Schedule, flags: u32) -> Result<(
         Schedule::Shares(shares) => parameters.unsigned("cpu_shares", shares)?,
     }
     // SAFETY: domain and parameters are valid for the call.
-    let done = unsafe {
-        sys::virDomainSetSchedulerParametersFlags(domain.as_ptr(), parameters.list, parameters.count, flags)
-    };
+    let done =
+        unsafe { sys::virDomainSetSchedulerParametersFlags(domain.as_ptr(), parameters.list, parameters.count, flags) };
     if done < 0 { Err(Error::last_error().into()) } else { Ok(()) }
 }
 

@@ -372,7 +372,8 @@ mod tests {
 
     #[test]
     fn what_is_read_is_written_again() {
-        let source = "<a x='1' y=\"&lt;&amp;&quot;\">\n <b/>\n <!-- why -->\n <c>text &amp; <![CDATA[<raw>]]> &#65;</c>\n</a>";
+        let source =
+            "<a x='1' y=\"&lt;&amp;&quot;\">\n <b/>\n <!-- why -->\n <c>text &amp; <![CDATA[<raw>]]> &#65;</c>\n</a>";
         let tree = Element::read(source).unwrap();
         assert_eq!(tree.get("y"), Some("<&\""));
         assert_eq!(tree.text_at(&["c"]).unwrap(), "text & <raw> A");
@@ -382,7 +383,8 @@ mod tests {
 
     #[test]
     fn text_survives_or_is_refused() {
-        for text in ["", "plain", " padded ", "a\nb\tc", "<&>\"'", "]]>", "é€𝄞", "\u{7f}", "a\rb", "\u{0}", "\u{ffff}"] {
+        for text in ["", "plain", " padded ", "a\nb\tc", "<&>\"'", "]]>", "é€𝄞", "\u{7f}", "a\rb", "\u{0}", "\u{ffff}"]
+        {
             let tree = Element::new("a").text_inside(text);
             match tree.write() {
                 Ok(written) => assert_eq!(Element::read(&written).unwrap().text(), text, "{written}"),

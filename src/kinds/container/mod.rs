@@ -1,0 +1,5 @@
+//! A system container.
+
+mod spec;
+
+pub use spec::*;
