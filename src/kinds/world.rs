@@ -59,7 +59,16 @@ impl World {
         let vms = guest::open(hypervisor.as_deref().unwrap_or(HYPERVISOR), &data_dir);
         let networks = NetworkDrivers::open(&data_dir);
         let cts = Arc::new(Lxc::default());
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, cts, networks }
+        Self {
+            node,
+            data_dir,
+            clock: Arc::new(SystemClock),
+            secrets,
+            storages: Storages::default(),
+            vms,
+            cts,
+            networks,
+        }
     }
 
     /// The storage of that name, opened by its manifest.

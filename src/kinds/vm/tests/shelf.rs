@@ -116,6 +116,7 @@ impl Storage for Shelf {
             size: new.size,
             allocated: None,
             mark: Some(new.mark.clone()),
+            problem: None,
         };
         inner.volumes.insert(new.name.clone(), info.clone());
         Ok(info)
