@@ -1,1 +1,5 @@
-fn main(){}
+//! The `reeve` command.
+
+fn main() -> std::process::ExitCode {
+    reeve::cli::main()
+}

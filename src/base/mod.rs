@@ -1,0 +1,19 @@
+//! Words everyone shares: names, sizes, secrets, diagnostics, the clock, and the only way to run a program.
+//! Uses nothing else of the crate.
+
+pub mod clock;
+pub mod crash;
+pub mod diagnostic;
+pub mod exec;
+pub mod fault;
+pub mod id;
+pub mod mark;
+pub mod secret;
+pub mod size;
+
+pub use clock::Clock;
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use fault::{Attempt, Fault, FaultKind};
+pub use id::{Name, Uid};
+pub use mark::{Disruption, Mark};
+pub use size::{Rate, Seconds, Size};

@@ -1,0 +1,43 @@
+//! `reeve describe`: all that is known of one resource, for a person.
+
+use super::get::item;
+use super::observe::look;
+use crate::cli::args::One;
+use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::render;
+use crate::cli::session::Session;
+use crate::kinds::Options;
+use crate::plan::live::Known;
+use crate::plan::make::{Goal, make};
+
+/// Describes one resource.
+pub async fn run(session: &Session, args: &One) -> Result {
+    let reference = &args.resource;
+    let (live, accepted) = look(session).await?;
+    if matches!(live.get(reference), Known::Absent) && accepted.catalog.get(reference).is_none() {
+        return Err(CliError::with_help(format!("{reference} is not there"), "`reeve get` lists what there is"));
+    }
+    let order = crate::plan::desired::order(&accepted.catalog);
+    let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
+    let plan = make(&goal, &live);
+    let mut document = item(reference, &live, &accepted, &plan);
+    if let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut()) {
+        status.shift_remove("pending");
+    }
+    print!("{}", render::yaml(&document)?);
+    let mut only = plan.clone();
+    only.steps.retain(|s| s.resource == *reference);
+    if !only.steps.is_empty() {
+        println!("\n{}\n{}", session.paint.strong("What would change:"), render::plan::text(&only, session.paint));
+    }
+    let events = session.store_to_read().await?.events().await?;
+    let name = reference.to_string();
+    let mine: Vec<_> = events.iter().rev().filter(|e| e.resource == name).take(10).collect();
+    if !mine.is_empty() {
+        println!("{}", session.paint.strong("Events:"));
+        for event in mine.into_iter().rev() {
+            println!("  {}  {}  {} ({})", event.at.strftime("%Y-%m-%d %H:%M:%S"), event.who, event.what, event.why);
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,19 @@
+//! One file per command.
+
+pub mod adopt;
+pub mod apply;
+pub mod console;
+pub mod delete;
+pub mod describe;
+pub mod diff;
+pub mod doctor;
+pub mod events;
+pub mod explain;
+pub mod export;
+pub mod get;
+pub mod observe;
+pub mod plan;
+pub mod power;
+pub mod schema;
+pub mod shell;
+pub mod validate;

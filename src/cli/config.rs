@@ -1,0 +1,93 @@
+//! The configuration: built-in defaults, then the file, then the environment and the command line.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::args::Global;
+use super::error::{CliError, Result};
+use crate::base::Name;
+use crate::kinds::Reach;
+
+const FILE: &str = "/etc/reeve/config.yaml";
+const DATA_DIR: &str = "/var/lib/reeve";
+
+/// What can stand in the configuration file; every field has a default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Where Reeve keeps its own files.
+    pub data_dir: Option<PathBuf>,
+    /// This node's name; the host's name up to the first dot when left out.
+    pub node: Option<Name>,
+    /// How many resources are worked on at once.
+    pub parallel: Option<u16>,
+    /// The hypervisor's address, such as `qemu:///system`.
+    pub hypervisor: Option<String>,
+}
+
+/// The configuration in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where Reeve keeps its own files.
+    pub data_dir: PathBuf,
+    /// This node's name.
+    pub node: Name,
+    /// How many resources are worked on at once.
+    pub parallel: usize,
+    /// The hypervisor's address, when not at the default place.
+    pub hypervisor: Option<String>,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn read(global: &Global) -> Result<Self> {
+        let file = match &global.config {
+            Some(path) => parse(path)?,
+            None if Path::new(FILE).exists() => parse(Path::new(FILE))?,
+            None => ConfigFile::default(),
+        };
+        let ConfigFile { data_dir, node, parallel, hypervisor } = file;
+        Ok(Self {
+            data_dir: global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into()),
+            node: match node {
+                Some(node) => node,
+                None => host()?,
+            },
+            parallel: usize::from(parallel.unwrap_or(8)).clamp(1, 64),
+            hypervisor,
+        })
+    }
+}
+
+impl Config {
+    /// Where the outside of this node is.
+    pub fn reach(&self) -> Reach {
+        Reach { node: self.node.clone(), data_dir: self.data_dir.clone(), hypervisor: self.hypervisor.clone() }
+    }
+}
+
+fn parse(path: &Path) -> Result<ConfigFile> {
+    let bad = |why: String| {
+        CliError::with_help(
+            format!("the configuration {} cannot be read: {why}", path.display()),
+            "its fields are dataDir, node, parallel and hypervisor",
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+    serde_yaml::from_str(&text).map_err(|e| bad(e.to_string()))
+}
+
+/// The host's name as a node's name.
+fn host() -> Result<Name> {
+    let uname = rustix::system::uname();
+    let full = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    let short = full.split('.').next().unwrap_or_default();
+    let name: String = short.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    Name::new(name.trim_matches('-')).map_err(|_| {
+        CliError::with_help(
+            format!("the host name {full:?} cannot be a node's name"),
+            "set `node` in /etc/reeve/config.yaml",
+        )
+    })
+}

@@ -1,0 +1,110 @@
+//! What every command starts from: the configuration, the looks, the store, the world, and the manifests given.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::{Color, Global};
+use super::config::Config;
+use super::error::{CliError, Result};
+use super::render::paint::Paint;
+use crate::base::clock::SystemClock;
+use crate::engine::records::{AcceptedSet, Ledger};
+use crate::kinds::{Catalog, World};
+use crate::manifest::{self, Loaded};
+use crate::plan::desired::Desired;
+use crate::plan::live::LiveState;
+use crate::store::embedded::Options;
+use crate::store::{Embedded, HistoryLimits, Memory, Store};
+
+/// A command's surroundings.
+pub struct Session {
+    /// The configuration.
+    pub config: Config,
+    /// Colours for standard output.
+    pub paint: Paint,
+    /// Whether standard error is a terminal, so that progress may be drawn.
+    pub terminal: bool,
+}
+
+impl Session {
+    /// Reads the configuration and looks at the terminal.
+    pub fn new(global: &Global) -> Result<Self> {
+        let colour = match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        };
+        let terminal = std::io::stderr().is_terminal();
+        Ok(Self { config: Config::read(global)?, paint: Paint::new(colour), terminal })
+    }
+
+    /// The world of this node.
+    pub fn world(&self) -> World {
+        World::open(self.config.reach())
+    }
+
+    /// Where the store is.
+    pub fn store_dir(&self) -> PathBuf {
+        self.config.data_dir.join("store")
+    }
+
+    /// The store for reading: when there is none yet, an empty one that leaves no file behind.
+    pub async fn store_to_read(&self) -> Result<Ledger> {
+        if self.store_dir().is_dir() {
+            return self.store().await;
+        }
+        Ok(Ledger::new(Arc::new(Memory::new(Arc::new(SystemClock), HistoryLimits::default())), Arc::new(SystemClock)))
+    }
+
+    /// The store, made when there is none.
+    pub async fn store(&self) -> Result<Ledger> {
+        let dir = self.store_dir();
+        let store =
+            tokio::task::spawn_blocking(move || Embedded::open(&dir, Options::default(), Arc::new(SystemClock)))
+                .await
+                .map_err(|e| CliError::new(format!("the store could not be opened: {e}")))?
+                .map_err(crate::base::Fault::from)?;
+        Ok(Ledger::new(Arc::new(store) as Arc<dyn Store>, Arc::new(SystemClock)))
+    }
+
+    /// Reads and checks the manifests at `paths` over `base`; problems end the command.
+    pub fn desired(&self, paths: &[PathBuf], base: &Catalog) -> Result<(Desired, Loaded)> {
+        let loaded = manifest::load(paths);
+        let (desired, found) = Desired::build(&loaded, base);
+        let mut all = loaded.diagnostics.clone();
+        all.extend(found.0);
+        all.sort();
+        if all.has_errors() {
+            return Err(CliError::Diagnostics(all));
+        }
+        self.warn(&all);
+        Ok((desired, loaded))
+    }
+
+    /// Shows problems that do not stop the run.
+    pub fn warn(&self, found: &crate::base::Diagnostics) {
+        if !found.0.is_empty() {
+            eprint!("{}", super::render::diagnostics::text(found, self.paint.on()));
+        }
+    }
+}
+
+/// Reads a state written by `reeve observe -o json`.
+pub fn read_live(path: &Path) -> Result<LiveState> {
+    let help = "write it on the node with `reeve observe -o json > FILE`";
+    let bad =
+        |why: String| CliError::with_help(format!("the live state {} cannot be read: {why}", path.display()), help);
+    let bytes = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+    let state: LiveState = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+    if state.api_version != crate::kinds::API_VERSION || state.kind != "LiveState" {
+        return Err(bad(format!("it says apiVersion {:?} and kind {:?}", state.api_version, state.kind)));
+    }
+    Ok(state)
+}
+
+/// Adds what was accepted earlier to what was observed.
+pub fn with_accepted(mut live: LiveState, accepted: &AcceptedSet) -> LiveState {
+    live.accepted = accepted.facts.clone();
+    live
+}

@@ -1,0 +1,398 @@
+//! A small pool of libvirt connections that async code can call without ever being blocked by one.
+//!
+//! Every call runs on a thread of the pool that owns one connection. Threads are started when work waits and none is
+//! idle, up to a limit, and end when they were idle for a while. A call that outlives its deadline gives its caller
+//! [`FaultKind::Deadline`]; its thread is left behind and counts as lost until libvirt lets go of it, and another takes
+//! its place. When too many are lost, calls fail at once instead of piling up more threads.
+//!
+//! A connection that broke (libvirtd was restarted) is opened again; a call that only reads is then made a second
+//! time. Keep-alive messages notice a libvirtd that hangs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use virt::connect::Connect;
+
+use super::error::Failure;
+use super::ffi;
+use crate::base::{Fault, FaultKind};
+
+/// The libvirt of this node.
+pub const SYSTEM: &str = "qemu:///system";
+
+const READ_DEADLINE: Duration = Duration::from_secs(30);
+const CHANGE_DEADLINE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_SECONDS: i32 = 5;
+const KEEPALIVE_COUNT: u32 = 4;
+
+/// What a call gives.
+pub type Done<T> = Result<T, Failure>;
+
+/// How a call is to be made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    doing: String,
+    deadline: Duration,
+    again: bool,
+}
+
+impl Call {
+    /// A call that changes nothing: made again on a new connection when its connection turns out broken.
+    pub fn read(doing: impl Into<String>) -> Self {
+        Self { doing: doing.into(), deadline: READ_DEADLINE, again: true }
+    }
+
+    /// A call that changes something: made once.
+    pub fn change(doing: impl Into<String>) -> Self {
+        Self { doing: doing.into(), deadline: CHANGE_DEADLINE, again: false }
+    }
+
+    /// The same with another deadline.
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// How many threads and connections a pool may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections that work.
+    pub connections: usize,
+    /// Threads left behind in calls that never came back.
+    pub lost: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 4, lost: 8 }
+    }
+}
+
+/// Connections to one libvirt; cheap to clone, all clones share them.
+#[derive(Clone)]
+pub struct Pool(Arc<Owner>);
+
+/// Ends the idle threads when the last handle of a pool goes; busy ones end after their call.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.wake.notify_all();
+    }
+}
+
+impl std::ops::Deref for Owner {
+    type Target = Arc<Shared>;
+    fn deref(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+struct Shared {
+    uri: String,
+    limits: Limits,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(u64, Job)>,
+    next: u64,
+    idle: usize,
+    workers: usize,
+    /// Which job each busy thread does, by job.
+    running: BTreeMap<u64, u64>,
+    /// Threads that were given up.
+    lost: BTreeSet<u64>,
+    closed: bool,
+}
+
+type Job = Box<dyn FnOnce(&mut Session) + Send>;
+
+/// One thread's connection.
+struct Session {
+    uri: String,
+    connection: Option<Connect>,
+}
+
+impl Session {
+    /// The connection, opened when there is none or the old one broke.
+    fn connect(&mut self) -> Done<&Connect> {
+        if self.connection.as_ref().is_some_and(|c| !c.is_alive().unwrap_or(false)) {
+            self.connection = None;
+        }
+        if self.connection.is_none() {
+            let connection = Connect::open(Some(&self.uri))?;
+            // Drivers inside this process, such as libvirt's own test driver, have nothing to keep alive.
+            let _ = connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
+            self.connection = Some(connection);
+        }
+        self.connection.as_ref().ok_or_else(|| Fault::other("no connection").into())
+    }
+
+    fn run<T>(&mut self, again: bool, work: &mut impl FnMut(&Connect) -> Done<T>) -> Done<T> {
+        let result = self.once(work);
+        match result {
+            Err(failure) if failure.disconnected() => {
+                self.connection = None;
+                if again { self.once(work) } else { Err(failure) }
+            }
+            result => result,
+        }
+    }
+
+    fn once<T>(&mut self, work: &mut impl FnMut(&Connect) -> Done<T>) -> Done<T> {
+        let connection = self.connect()?;
+        catch_unwind(AssertUnwindSafe(|| work(connection)))
+            .unwrap_or_else(|_| Err(Fault::other("the libvirt binding panicked; this is a defect").into()))
+    }
+}
+
+impl Pool {
+    /// A pool for that libvirt; nothing is connected yet.
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self::with_limits(uri, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(uri: impl Into<String>, limits: Limits) -> Self {
+        let shared = Shared { uri: uri.into(), limits, state: Mutex::default(), wake: Condvar::new() };
+        Self(Arc::new(Owner(Arc::new(shared))))
+    }
+
+    /// The libvirt it connects to.
+    pub fn uri(&self) -> &str {
+        &self.0.uri
+    }
+
+    /// How many calls can be made at the same time.
+    pub fn width(&self) -> usize {
+        self.0.limits.connections
+    }
+
+    /// How many threads are lost in calls that never came back.
+    pub fn lost(&self) -> usize {
+        self.0.lock().lost.len()
+    }
+
+    /// Makes one call and waits for it, up to its deadline.
+    ///
+    /// The call goes on to its end even when the caller stops waiting.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        call: Call,
+        mut work: impl FnMut(&Connect) -> Done<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        ffi::prepare().map_err(|f| f.context(&call.doing))?;
+        let Call { doing, deadline, again } = call;
+        let (send, receive) = oneshot::channel();
+        let job: Job = Box::new(move |session| {
+            // A caller that is gone needs no answer.
+            let _ = send.send(session.run(again, &mut work));
+        });
+        let id = self.submit(job).map_err(|f| f.context(&doing))?;
+        let pool = self.clone();
+        let watched = tokio::spawn(async move {
+            tokio::time::timeout(deadline, receive).await.map_err(|_| pool.give_up(id, deadline))
+        });
+        let answer = watched.await.map_err(|_| Fault::new(FaultKind::Cancelled, "the call was broken off"));
+        match answer {
+            Ok(Ok(Ok(result))) => result.map_err(|f| Fault::from(f).context(&doing)),
+            Ok(Ok(Err(_))) => Err(Fault::other(format!("{doing}: the libvirt thread ended"))),
+            Ok(Err(fault)) | Err(fault) => Err(fault.context(&doing)),
+        }
+    }
+
+    fn submit(&self, job: Job) -> Result<u64, Fault> {
+        let mut state = self.0.lock();
+        if state.lost.len() >= self.0.limits.lost {
+            let lost = state.lost.len();
+            return Err(Fault::new(FaultKind::Unavailable, format!("libvirt does not answer: {lost} calls hang"))
+                .help("look at libvirtd and its log; restart libvirtd (guests go on running)"));
+        }
+        let id = state.next;
+        state.next += 1;
+        state.jobs.push_back((id, job));
+        if state.jobs.len() > state.idle && state.workers < self.0.limits.connections {
+            let worker = state.next;
+            state.next += 1;
+            let shared = Arc::clone(&self.0.0);
+            let started = std::thread::Builder::new().name("libvirt".into()).spawn(move || work(&shared, worker));
+            match started {
+                Ok(_) => state.workers += 1,
+                Err(error) if state.workers == 0 => {
+                    state.jobs.pop_back();
+                    return Err(Fault::from(error).context("starting a thread for libvirt"));
+                }
+                Err(_) => {}
+            }
+        }
+        drop(state);
+        self.0.wake.notify_one();
+        Ok(id)
+    }
+
+    /// Lets go of a call that took too long, and of its thread when it had started.
+    fn give_up(&self, id: u64, deadline: Duration) -> Fault {
+        let seconds = deadline.as_secs_f32();
+        let mut state = self.0.lock();
+        if let Some(i) = state.jobs.iter().position(|(job, _)| *job == id) {
+            state.jobs.remove(i);
+            return Fault::new(FaultKind::Deadline, format!("all libvirt connections were busy for {seconds} s"))
+                .help("it was not started; try again when less is going on");
+        }
+        if let Some(worker) = state.running.remove(&id) {
+            state.lost.insert(worker);
+            state.workers = state.workers.saturating_sub(1);
+        }
+        Fault::new(FaultKind::Deadline, format!("libvirt did not answer within {seconds} s"))
+            .help("it may still happen; what is there is read again before anything else is done")
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job for this thread; `None` when it shall end.
+    fn next(&self, worker: u64) -> Option<(u64, Job)> {
+        let mut state = self.lock();
+        loop {
+            if let Some((id, job)) = state.jobs.pop_front() {
+                state.running.insert(id, worker);
+                return Some((id, job));
+            }
+            if state.closed {
+                state.workers = state.workers.saturating_sub(1);
+                return None;
+            }
+            state.idle += 1;
+            let (back, waited) = self.wake.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = back;
+            state.idle -= 1;
+            if waited.timed_out() && state.jobs.is_empty() {
+                state.workers = state.workers.saturating_sub(1);
+                return None;
+            }
+        }
+    }
+
+    /// Notes that a job came back; false when its thread was given up meanwhile.
+    fn finished(&self, id: u64, worker: u64) -> bool {
+        let mut state = self.lock();
+        state.running.remove(&id);
+        !state.lost.remove(&worker)
+    }
+}
+
+fn work(shared: &Arc<Shared>, worker: u64) {
+    let mut session = Session { uri: shared.uri.clone(), connection: None };
+    while let Some((id, job)) = shared.next(worker) {
+        job(&mut session);
+        if !shared.finished(id, worker) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEST: &str = "test:///default";
+
+    #[tokio::test]
+    async fn a_call_runs_on_a_connection_and_gives_its_result() {
+        let pool = Pool::new(TEST);
+        let names = pool.call(Call::read("listing domains"), |c| {
+            let domains = c.list_all_domains(0)?;
+            Ok(domains.iter().filter_map(|d| d.get_name().ok()).collect::<Vec<_>>())
+        });
+        assert_eq!(names.await.unwrap(), ["test"]);
+    }
+
+    #[tokio::test]
+    async fn what_libvirt_says_becomes_a_fault() {
+        let pool = Pool::new(TEST);
+        let fault = pool
+            .call(Call::read("looking for vm/none"), |c| Ok(virt::domain::Domain::lookup_by_name(c, "none")?.get_id()))
+            .await
+            .unwrap_err();
+        assert_eq!(fault.kind, FaultKind::NotFound);
+        assert!(fault.message.starts_with("looking for vm/none: "), "{fault}");
+
+        let fault = Pool::new("qemu+unix:///system?socket=/no/such/socket")
+            .call(Call::read("listing domains"), |c| Ok(c.list_all_domains(0)?.len()))
+            .await
+            .unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Unavailable, "{fault}");
+        assert!(fault.help.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_hung_call_is_given_up_and_another_thread_takes_over() {
+        let pool = Pool::with_limits(TEST, Limits { connections: 1, lost: 2 });
+        let short = Duration::from_millis(80);
+        let (release, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        for _ in 0..2 {
+            let gate = gate.clone();
+            let call = Call::change("hanging").within(short);
+            let fault = pool
+                .call(call, move |_| {
+                    let _ = gate.lock().unwrap().recv();
+                    Ok(())
+                })
+                .await
+                .unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Deadline, "{fault}");
+        }
+        assert_eq!(pool.lost(), 2);
+        let fault = pool.call(Call::read("reading"), |c| Ok(c.is_alive()?)).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Unavailable);
+        drop(release);
+        for _ in 0..100 {
+            if pool.lost() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(pool.call(Call::read("reading"), |c| Ok(c.is_alive()?)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_never_started_says_so() {
+        let pool = Pool::with_limits(TEST, Limits { connections: 1, lost: 2 });
+        let busy = pool.clone();
+        let first = tokio::spawn(async move {
+            busy.call(Call::read("slow"), |_| {
+                std::thread::sleep(Duration::from_millis(300));
+                Ok(())
+            })
+            .await
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let call = Call::change("waiting").within(Duration::from_millis(50));
+        let fault = pool.call(call, |_| Ok(())).await.unwrap_err();
+        assert!(fault.message.contains("were busy"), "{fault}");
+        first.await.unwrap().unwrap();
+        assert_eq!(pool.lost(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_inside_a_call_is_its_own_error() {
+        let pool = Pool::new(TEST);
+        let fault = pool.call(Call::read("breaking"), |_| -> Done<()> { panic!("on purpose") }).await.unwrap_err();
+        assert!(fault.message.contains("panicked"), "{fault}");
+        assert!(pool.call(Call::read("reading"), |c| Ok(c.is_alive()?)).await.unwrap());
+    }
+}

@@ -1,0 +1,134 @@
+//! Networks in memory, with faults on demand.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Networks, Seen, ours, unplugged};
+use crate::base::{Fault, FaultKind, Mark, Name};
+use crate::kinds::network::NetworkSpec;
+
+/// Networks that exist in memory alone.
+#[derive(Debug, Default)]
+pub struct FakeNetworks(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    networks: BTreeMap<Name, Seen>,
+    fail: Option<(usize, Fault)>,
+    calls: Vec<String>,
+}
+
+impl FakeNetworks {
+    /// Makes the call after `calls` more fail with `fault`, before it does anything.
+    pub fn fail_after(&self, calls: usize, fault: Fault) {
+        self.state().fail = Some((calls, fault));
+    }
+
+    /// Puts something there that nobody made through the driver.
+    pub fn put(&self, seen: Seen) {
+        self.state().networks.insert(seen.name.clone(), seen);
+    }
+
+    /// Changes what is there behind the driver's back.
+    pub fn alter(&self, name: &Name, change: impl FnOnce(&mut Seen)) {
+        if let Some(seen) = self.state().networks.get_mut(name) {
+            change(seen);
+        }
+    }
+
+    /// The calls so far that changed something.
+    pub fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, call: Option<String>) -> Result<MutexGuard<'_, State>, Fault> {
+        let mut state = self.state();
+        match &mut state.fail {
+            Some((0, fault)) => {
+                let fault = fault.clone();
+                state.fail = None;
+                return Err(fault);
+            }
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
+        state.calls.extend(call);
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl Networks for FakeNetworks {
+    async fn list(&self) -> Result<Vec<Seen>, Fault> {
+        Ok(self.enter(None)?.networks.values().cloned().collect())
+    }
+
+    async fn find(&self, name: &Name) -> Result<Option<Seen>, Fault> {
+        Ok(self.enter(None)?.networks.get(name).cloned())
+    }
+
+    async fn create(&self, name: &Name, spec: &NetworkSpec, mark: &Mark) -> Result<(), Fault> {
+        let mut state = self.enter(Some(format!("create {name}")))?;
+        if let Some(seen) = state.networks.get_mut(name) {
+            ours(seen, mark)?;
+            seen.running.get_or_insert_with(|| spec.clone());
+            return Ok(());
+        }
+        let seen = Seen {
+            name: name.clone(),
+            spec: Ok(spec.clone()),
+            running: Some(spec.clone()),
+            autostart: true,
+            plugged: Vec::new(),
+            mark: Some(mark.clone()),
+        };
+        state.networks.insert(name.clone(), seen);
+        Ok(())
+    }
+
+    async fn change(&self, name: &Name, spec: &NetworkSpec, mark: &Mark, restart: bool) -> Result<(), Fault> {
+        let mut state = self.enter(Some(format!("change {name}")))?;
+        let Some(seen) = state.networks.get_mut(name) else { return Err(missing(name)) };
+        ours(seen, mark)?;
+        if let Some(running) = &seen.running
+            && running.needs_restart(spec)
+            && !restart
+        {
+            return Err(Fault::new(FaultKind::Denied, format!("the network {name} would have to be restarted")));
+        }
+        seen.spec = Ok(spec.clone());
+        seen.running = Some(spec.clone());
+        seen.autostart = true;
+        seen.mark = Some(mark.clone());
+        Ok(())
+    }
+
+    async fn remark(&self, name: &Name, from: Option<&Mark>, to: &Mark) -> Result<(), Fault> {
+        let mut state = self.enter(Some(format!("remark {name}")))?;
+        let Some(seen) = state.networks.get_mut(name) else { return Err(missing(name)) };
+        if seen.mark.as_ref().map(|m| m.uid) != from.map(|m| m.uid) {
+            return Err(Fault::new(FaultKind::Identity, format!("the network {name} carries another mark")));
+        }
+        seen.mark = Some(to.clone());
+        Ok(())
+    }
+
+    async fn delete(&self, name: &Name, expect: &Mark) -> Result<(), Fault> {
+        let mut state = self.enter(Some(format!("delete {name}")))?;
+        let Some(seen) = state.networks.get(name) else { return Ok(()) };
+        ours(seen, expect)?;
+        unplugged(seen)?;
+        state.networks.remove(name);
+        Ok(())
+    }
+}
+
+fn missing(name: &Name) -> Fault {
+    Fault::new(FaultKind::NotFound, format!("there is no network {name}"))
+}

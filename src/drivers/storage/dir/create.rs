@@ -1,0 +1,245 @@
+//! Makes a volume: checked, filled out of sight, then put in place with its mark.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::copy::copy;
+use super::lock::Lock;
+use super::sidecar::Sidecar;
+use super::spot::{self, Spot};
+use super::{Dir, Preallocation, same_mark, tree};
+use crate::base::crash::point;
+use crate::base::{Attempt as _, Fault, FaultKind, Mark, Name, Size};
+use crate::drivers::storage::{Format, NewVolume, OnProgress, Source, VolumeInfo, header, qcow2, qemu_img};
+use crate::kinds::storage::Content;
+
+const SECTOR: u64 = 512;
+
+/// Makes the volume, or finds that it is made already.
+pub async fn create(dir: &Dir, new: &NewVolume, progress: OnProgress<'_>) -> Result<VolumeInfo, Fault> {
+    let spot = check(dir, new)?;
+    let what = format!("make the volume {:?}", new.name);
+    let (name, wanted, storage) = (new.name.clone(), Wanted::of(new), dir.name.clone());
+    let prepare = dir.on(&what, move |tree| {
+        let lock = Arc::new(tree.lock(&name)?);
+        let found = tree.find(&name)?;
+        if let Some((_, info)) = &found {
+            wanted.is(&storage, info)?;
+        }
+        tree.clean(&name)?;
+        Ok((lock, found))
+    });
+    let (lock, found) = prepare.await?;
+    if let Some((_, info)) = found {
+        return Ok(info);
+    }
+    let made = match fill(dir, new, &spot, progress).await {
+        Ok(()) => publish(dir, new, &spot, &lock).await,
+        Err(fault) => Err(fault),
+    };
+    if made.is_err() {
+        let name = new.name.clone();
+        let held = lock.clone();
+        // The first failure is the one to tell; what cannot be cleared away now is found as a leftover.
+        let _ = dir
+            .on("clear away a volume that was not made", move |tree| {
+                let _held = held;
+                tree.clean(&name)
+            })
+            .await;
+    }
+    made
+}
+
+/// Refuses what this storage cannot keep.
+fn check(dir: &Dir, new: &NewVolume) -> Result<Spot, Fault> {
+    spot::check_name(&new.name)?;
+    let invalid = |why: String| {
+        Fault::new(FaultKind::Invalid, format!("storage/{} cannot keep the volume {:?}: {why}", dir.name, new.name))
+    };
+    let NewVolume { content, format, .. } = new;
+    if !dir.content.contains(content) {
+        return Err(invalid(format!("its manifest does not allow the content {content}"))
+            .help(format!("add `{content}` to its `content`, or choose another storage")));
+    }
+    if !spot::formats(*content).contains(format) {
+        let known: Vec<&str> = spot::formats(*content).iter().map(|f| f.word()).collect();
+        return Err(
+            invalid(format!("{content} cannot be {format}")).help(format!("choose one of {}", known.join(", ")))
+        );
+    }
+    if matches!(content, Content::Images | Content::Rootdir) {
+        check_size(new.size)?;
+    }
+    if *format == Format::Subvol && !matches!(new.source, Source::Empty) {
+        return Err(invalid("a directory starts empty and is filled by whoever asked for it".into()));
+    }
+    Ok(Spot::new(&dir.tree.root, &new.name, *content, *format))
+}
+
+/// Refuses sizes that no disk has.
+pub fn check_size(size: Size) -> Result<(), Fault> {
+    if size.bytes() == 0 || !size.bytes().is_multiple_of(SECTOR) || size.bytes() > i64::MAX as u64 {
+        return Err(Fault::new(FaultKind::Invalid, format!("a volume cannot have the size {size}"))
+            .help("choose a multiple of 512 bytes, such as 10Gi"));
+    }
+    Ok(())
+}
+
+/// What an existing volume must be to count as the one asked for.
+struct Wanted {
+    mark: Mark,
+    content: Content,
+    format: Format,
+    size: Size,
+}
+
+impl Wanted {
+    fn of(new: &NewVolume) -> Self {
+        Self { mark: new.mark.clone(), content: new.content, format: new.format, size: new.size }
+    }
+
+    fn is(&self, storage: &Name, info: &VolumeInfo) -> Result<(), Fault> {
+        same_mark(storage, info, Some(&self.mark)).map_err(|fault| match info.mark {
+            None => Fault { kind: FaultKind::Exists, ..fault },
+            Some(_) => fault,
+        })?;
+        let sized = info.size == self.size || self.content != Content::Images && self.content != Content::Rootdir;
+        if (info.content, info.format) == (self.content, self.format) && sized {
+            return Ok(());
+        }
+        let have = format!("{} {} of {}", info.content, info.format, info.size);
+        let want = format!("{} {} of {}", self.content, self.format, self.size);
+        let message = format!("the volume {:?} of storage/{storage} exists as {have}, not as {want}", info.name);
+        Err(Fault::new(FaultKind::Exists, message).help("grow it, or delete it first"))
+    }
+}
+
+/// Writes what the volume starts with into its staged file.
+async fn fill(dir: &Dir, new: &NewVolume, spot: &Spot, progress: OnProgress<'_>) -> Result<(), Fault> {
+    match &new.source {
+        Source::Empty => empty(dir, new, spot).await,
+        Source::Image { path, format } => from_image(dir, new, spot, (path, *format), progress).await,
+    }
+}
+
+async fn empty(dir: &Dir, new: &NewVolume, spot: &Spot) -> Result<(), Fault> {
+    let (place, size, preallocation) = (spot.clone(), new.size, dir.preallocation);
+    let by_qemu = match spot.format {
+        Format::Qcow2 => preallocation != Preallocation::Off || size.bytes() > qcow2::MAX_SIZE,
+        Format::Raw => preallocation == Preallocation::Full,
+        Format::Vmdk => true,
+        Format::Subvol => false,
+    };
+    dir.on(format!("make the volume {:?}", new.name), move |_| {
+        if place.format == Format::Subvol {
+            tree::staging(&place)?;
+            let staged = place.staged();
+            return std::fs::create_dir(&staged).attempt(|| format!("cannot make {}", staged.display()));
+        }
+        let file = tree::fresh(&place)?;
+        point("storage.dir.create.opened");
+        match place.format {
+            _ if by_qemu => Ok(()),
+            Format::Qcow2 => qcow2::write_empty(&file, size.bytes()).map_err(Fault::from),
+            _ => raw(&file, size, preallocation),
+        }
+    })
+    .await?;
+    if by_qemu {
+        let word = if spot.format == Format::Vmdk { "off" } else { preallocation.word() };
+        qemu_img::create(&spot.staged(), spot.format, size, word).await?;
+    }
+    point("storage.dir.create.filled");
+    Ok(())
+}
+
+/// Gives a raw file its size, and its space where that is asked for.
+fn raw(file: &File, size: Size, preallocation: Preallocation) -> Result<(), Fault> {
+    if matches!(preallocation, Preallocation::Falloc | Preallocation::Full) {
+        fallocate(file, FallocateFlags::empty(), 0, size.bytes()).map_err(std::io::Error::from)?;
+    }
+    Ok(file.set_len(size.bytes())?)
+}
+
+async fn from_image(
+    dir: &Dir,
+    new: &NewVolume,
+    spot: &Spot,
+    (image, format): (&Path, Format),
+    progress: OnProgress<'_>,
+) -> Result<(), Fault> {
+    let plain = !matches!(spot.content, Content::Images | Content::Rootdir);
+    let (path, size) = (image.to_owned(), new.size);
+    let doing = format!("copy {} into the volume {:?}", image.display(), new.name);
+    let (source, image_size) = dir.on(&doing, move |_| open_image(&path, format, size, plain)).await?;
+    let place = spot.clone();
+    let target = dir.on(&doing, move |_| tree::fresh(&place)).await?;
+    point("storage.dir.create.opened");
+    if plain || format == spot.format {
+        let what = format!("storage/{}: cannot {doing}", dir.name);
+        dir.offload.long(what, progress, move |meter| Ok(copy(&source, &target, meter).map(drop)?)).await?;
+    } else {
+        drop((source, target));
+        qemu_img::convert((image, format), (&spot.staged(), spot.format), image_size, progress).await?;
+    }
+    point("storage.dir.create.copied");
+    if !plain && image_size < size {
+        if spot.format == Format::Vmdk {
+            let message = format!("a vmdk volume cannot have {size}, more than its image's {image_size}");
+            return Err(Fault::new(FaultKind::Unsupported, message).help("choose qcow2 or raw"));
+        }
+        qemu_img::resize(&spot.staged(), spot.format, size).await?;
+    }
+    if spot.format == Format::Raw && !plain {
+        let (place, preallocation) = (spot.clone(), dir.preallocation);
+        let open = move |place: &Spot| File::options().write(true).open(place.staged());
+        dir.offload.long(&doing, &|_, _| {}, move |_| raw(&open(&place)?, size, preallocation)).await?;
+    }
+    point("storage.dir.create.filled");
+    Ok(())
+}
+
+/// Opens an image that stands alone and fits, and says how large it is.
+fn open_image(path: &Path, format: Format, size: Size, plain: bool) -> Result<(File, Size), Fault> {
+    let invalid = |why: String| Fault::new(FaultKind::Invalid, format!("{} cannot be used: {why}", path.display()));
+    let file = File::open(path).attempt(|| format!("cannot open the image {}", path.display()))?;
+    if !file.metadata()?.is_file() {
+        return Err(invalid("it is not a file".into()));
+    }
+    let format = if plain { Format::Raw } else { format };
+    let header = header::read(&file, format).map_err(invalid)?;
+    if let Some(broken) = header.broken {
+        return Err(invalid(broken.into()));
+    }
+    if let Some(other) = header.leans_on {
+        return Err(invalid(format!("it needs {other}")).help("flatten it first: `qemu-img convert -O qcow2 OLD NEW`"));
+    }
+    if plain && size.bytes() != 0 && size != header.size {
+        return Err(invalid(format!("it has {}, not {size}", header.size)));
+    }
+    if !plain && header.size > size {
+        return Err(invalid(format!("it has {}, and the volume only {size}", header.size))
+            .help(format!("give the volume at least {}", header.size)));
+    }
+    Ok((file, header.size))
+}
+
+/// Puts the filled volume in place.
+async fn publish(dir: &Dir, new: &NewVolume, spot: &Spot, lock: &Arc<Lock>) -> Result<VolumeInfo, Fault> {
+    let (name, mark, held, place) = (new.name.clone(), new.mark.clone(), lock.clone(), spot.clone());
+    let size = (spot.format == Format::Subvol).then_some(new.size);
+    let work = move |tree: &tree::Tree| {
+        let _held = held;
+        tree.publish(&place, &Sidecar::new(&mark, size))?;
+        let found = tree.find(&name)?;
+        found.map(|(_, info)| info).ok_or_else(|| Fault::other("it vanished right after it was made"))
+    };
+    let tree = dir.tree.clone();
+    // Making a large copy durable takes as long as the disk needs.
+    let what = format!("storage/{}: cannot make the volume {:?}", dir.name, new.name);
+    dir.offload.long(what, &|_, _| {}, move |_| work(&tree)).await
+}

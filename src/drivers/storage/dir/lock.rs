@@ -1,0 +1,101 @@
+//! One lock a volume name, held by whoever changes that volume, in this process or another.
+//!
+//! The lock is `flock` on a file named after the volume, which is removed again by its holder; whoever gets the lock of
+//! a file that was removed meanwhile tries again.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::base::{Attempt as _, Fault, FaultKind};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    // Closing the file releases the lock.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of `name` in `dir`; blocks its thread for some seconds at the most.
+    pub fn take(dir: &Path, name: &str) -> Result<Self, Fault> {
+        let path = dir.join(name);
+        let begun = Instant::now();
+        loop {
+            let file = open(dir, &path)?;
+            match file.try_lock() {
+                Ok(()) if is_at(&file, &path) => return Ok(Self { path, _file: file }),
+                Ok(()) => continue,
+                Err(std::fs::TryLockError::WouldBlock) => {}
+                Err(std::fs::TryLockError::Error(error)) => {
+                    return Err(Fault::from(error).context(format!("cannot lock {}", path.display())));
+                }
+            }
+            if begun.elapsed() > PATIENCE {
+                let message =
+                    format!("something else is being done to the volume {name:?}: {} is locked", path.display());
+                return Err(Fault::new(FaultKind::Busy, message).help("wait until it is done, and try again"));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A lock file left behind is empty, harmless, and used again.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn open(dir: &Path, path: &Path) -> Result<File, Fault> {
+    let open = || OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let opened = match open() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => match std::fs::create_dir(dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+            _ => open(),
+        },
+        other => other,
+    };
+    opened.attempt(|| format!("cannot open the lock file {}", path.display()))
+}
+
+/// Whether the file that is open is still the one at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_nothing_left() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("locks");
+        let (inside, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = Lock::take(&dir, "x y").unwrap();
+                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+    }
+}

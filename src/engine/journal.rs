@@ -1,0 +1,44 @@
+//! The journal of one run: intents and results in the store, with crash points around each write.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::crash;
+use super::records::Ledger;
+use crate::base::{Fault, Uid};
+use crate::kinds::{Journal, Ref};
+use crate::store::records::JournalRecord;
+
+/// Journals into the store.
+pub struct StoreJournal<'a> {
+    ledger: &'a Ledger,
+    plan: &'a str,
+}
+
+impl<'a> StoreJournal<'a> {
+    /// A journal for the plan with this hash.
+    pub fn new(ledger: &'a Ledger, plan: &'a str) -> Self {
+        Self { ledger, plan }
+    }
+}
+
+#[async_trait]
+impl Journal for StoreJournal<'_> {
+    async fn intent(&self, resource: &Ref, uid: Uid, effect: &str, detail: &Value) -> Result<Uid, Fault> {
+        crash::point("before intent");
+        let id = Uid::fresh();
+        let on = resource.to_string();
+        let record =
+            JournalRecord::intent(id.uuid(), (&on, uid.uuid()), self.plan, (effect, detail.clone()), self.ledger.now());
+        self.ledger.journal_put(&record).await?;
+        crash::point("after intent");
+        Ok(id)
+    }
+
+    async fn done(&self, id: Uid) -> Result<(), Fault> {
+        crash::point("before done");
+        self.ledger.journal_clear(id).await?;
+        crash::point("after done");
+        Ok(())
+    }
+}

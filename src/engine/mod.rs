@@ -1,0 +1,15 @@
+//! Carries plans out: observe, accept, execute in the order of references, remember, recover.
+//!
+//! ```text
+//! records   what the store keeps: accepted manifests, tombstones, the journal, events
+//! observe   the world -> LiveState, all kinds at once, each with a deadline
+//! execute   Plan -> Outcome per resource: bounded parallelism, journal around every outside effect
+//! recover   what a crash left: open intents, deletes that were begun
+//! ```
+
+pub mod crash;
+pub mod execute;
+pub mod journal;
+pub mod observe;
+pub mod records;
+pub mod recover;

@@ -1,0 +1,267 @@
+//! What the engine keeps in the store, in its own words: what was accepted, what is being deleted, what happened.
+//!
+//! A delete is begun by a tombstone that says `deleting`, in the same transaction that takes the manifest out; when
+//! all is gone the tombstone is closed. A tombstone that still says `deleting` after a crash is a delete to finish.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::base::{Clock, Fault, FaultKind, Name, Uid};
+use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
+use crate::plan::live::Accepted;
+use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
+use crate::store::{Error, Store, Txn, keys};
+
+/// The most operations put into one transaction.
+const BATCH: usize = 100;
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Conflict { .. } | Error::Locked { .. } | Error::LeaseHeld { .. } => FaultKind::Busy,
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => FaultKind::NoSpace,
+            _ => FaultKind::Other,
+        };
+        let mut message = error.to_string();
+        if let Error::Io { source, .. } = &error {
+            message = format!("{message}: {source}");
+        }
+        Self::new(kind, message)
+    }
+}
+
+/// A resource to accept, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Acceptance {
+    /// The manifest.
+    pub resource: Arc<Resource>,
+    /// The source it belongs to, for pruning.
+    pub source: Option<String>,
+    /// The UID it has already, when what it names exists and is ours.
+    pub uid: Option<Uid>,
+}
+
+/// The engine's records.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Everything accepted, as it stands in the store.
+#[derive(Debug, Clone, Default)]
+pub struct AcceptedSet {
+    /// The manifests.
+    pub catalog: Catalog,
+    /// What else is known of them.
+    pub facts: BTreeMap<Ref, Accepted>,
+}
+
+/// A delete that was begun and not finished.
+#[derive(Debug, Clone)]
+pub struct BegunDelete {
+    /// What is deleted.
+    pub reference: Ref,
+    /// Its identifier.
+    pub uid: Uid,
+    /// Whether its data goes too.
+    pub destroy_data: bool,
+    /// Its manifest at the time, when it had one.
+    pub manifest: Option<Arc<Resource>>,
+}
+
+impl Ledger {
+    /// The records in `store`.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// Every accepted manifest.
+    pub async fn accepted(&self) -> Result<AcceptedSet, Fault> {
+        let mut set = AcceptedSet::default();
+        for entry in self.store.list(&keys::manifests()).await?.entries {
+            let record = ManifestRecord::read(&entry).map_err(|e| Fault::other(chain(&e)))?;
+            let reference = reference_of(&entry.key)?;
+            let resource = typed(&reference, &record)?;
+            let protection = resource.meta.protection;
+            set.catalog.insert(Arc::new(resource));
+            set.facts.insert(reference, Accepted { uid: record.uid.into(), source: record.source, protection });
+        }
+        Ok(set)
+    }
+
+    /// Accepts manifests; each keeps the UID it has or gets one. Nothing is written for one that is accepted already as it is.
+    pub async fn accept(&self, wanted: &[Acceptance]) -> Result<BTreeMap<Ref, Uid>, Fault> {
+        let known: BTreeMap<String, ManifestRecord> = self
+            .store
+            .list(&keys::manifests())
+            .await?
+            .entries
+            .iter()
+            .filter_map(|e| ManifestRecord::read(e).ok().map(|r| (e.key.to_string(), r)))
+            .collect();
+        let mut uids = BTreeMap::new();
+        let mut txn = Txn::new();
+        for one in wanted {
+            let reference = one.resource.reference();
+            let key = keys::manifest(reference.kind.short(), reference.name.as_str());
+            let old = known.get(&key);
+            let record = self.record(one, old)?;
+            uids.insert(reference, Uid::from(record.uid));
+            if old == Some(&record) {
+                continue;
+            }
+            txn = txn.put(&key, written(&record)?);
+            if txn.ops.len() >= BATCH {
+                self.store.commit(std::mem::take(&mut txn)).await?;
+            }
+        }
+        if !txn.ops.is_empty() {
+            self.store.commit(txn).await?;
+        }
+        Ok(uids)
+    }
+
+    fn record(&self, one: &Acceptance, old: Option<&ManifestRecord>) -> Result<ManifestRecord, Fault> {
+        let spec = one.resource.spec.to_value();
+        let uid = old.map(|o| Uid::from(o.uid)).or(one.uid).unwrap_or_else(Uid::fresh);
+        let mut record = ManifestRecord::new(uid.uuid(), spec, self.clock.now());
+        record.metadata = match serde_json::to_value(&one.resource.meta) {
+            Ok(Value::Object(meta)) => meta,
+            _ => return Err(Fault::other(format!("the metadata of {} cannot be written", one.resource.reference()))),
+        };
+        record.source = one.source.clone().or_else(|| old.and_then(|o| o.source.clone()));
+        if let Some(old) = old {
+            let same = old.spec == record.spec;
+            record.generation = old.generation + u64::from(!same);
+            record.extra = old.extra.clone();
+            if same {
+                record.accepted_at = old.accepted_at;
+            }
+        }
+        Ok(record)
+    }
+
+    /// Begins a delete: the manifest is gone and a tombstone says so, in one transaction.
+    pub async fn begin_delete(&self, begun: &BegunDelete, reason: &str) -> Result<(), Fault> {
+        let BegunDelete { reference, uid, destroy_data, manifest } = begun;
+        let (kind, name) = (reference.kind.short(), reference.name.as_str());
+        let mut stone = Tombstone::new(uid.uuid(), kind, name, self.clock.now(), reason);
+        stone.extra.insert("deleting".into(), json!(true));
+        stone.extra.insert("destroyData".into(), json!(destroy_data));
+        if let Some(manifest) = manifest {
+            stone.extra.insert("manifest".into(), manifest.document());
+        }
+        let txn = Txn::new()
+            .put(&keys::tombstone(kind, name, uid.uuid()), written(&stone)?)
+            .delete(&keys::manifest(kind, name));
+        self.store.commit(txn).await?;
+        Ok(())
+    }
+
+    /// Closes a delete's tombstone: everything is gone.
+    pub async fn finish_delete(&self, reference: &Ref, uid: Uid) -> Result<(), Fault> {
+        let key = keys::tombstone(reference.kind.short(), reference.name.as_str(), uid.uuid());
+        let Some(entry) = self.store.get(&key).await? else { return Ok(()) };
+        let mut stone = Tombstone::read(&entry).map_err(|e| Fault::other(chain(&e)))?;
+        stone.extra = Map::new();
+        self.store.put(&key, written(&stone)?).await?;
+        Ok(())
+    }
+
+    /// Deletes that were begun and not finished.
+    pub async fn begun_deletes(&self) -> Result<Vec<BegunDelete>, Fault> {
+        let mut begun = Vec::new();
+        for entry in self.store.list(&keys::tombstones()).await?.entries {
+            let stone = Tombstone::read(&entry).map_err(|e| Fault::other(chain(&e)))?;
+            if stone.extra.get("deleting") != Some(&Value::Bool(true)) {
+                continue;
+            }
+            let reference = reference_of(&entry.key)?;
+            let manifest = stone.extra.get("manifest").and_then(|m| crate::plan::file::resource(m).ok()).map(Arc::new);
+            let destroy_data = stone.extra.get("destroyData") == Some(&Value::Bool(true));
+            begun.push(BegunDelete { reference, uid: stone.uid.into(), destroy_data, manifest });
+        }
+        Ok(begun)
+    }
+
+    /// Every journal record that is not done.
+    pub async fn journal(&self) -> Result<Vec<JournalRecord>, Fault> {
+        let entries = self.store.list(&keys::journals()).await?.entries;
+        entries.iter().map(|e| JournalRecord::read(e).map_err(|e| Fault::other(chain(&e)))).collect()
+    }
+
+    /// Writes a journal record.
+    pub async fn journal_put(&self, record: &JournalRecord) -> Result<(), Fault> {
+        self.store.put(&keys::journal(record.id), written(record)?).await?;
+        Ok(())
+    }
+
+    /// Takes a journal record out.
+    pub async fn journal_clear(&self, id: Uid) -> Result<(), Fault> {
+        self.store.delete(&keys::journal(id.uuid())).await?;
+        Ok(())
+    }
+
+    /// Notes that something happened.
+    pub async fn event(
+        &self,
+        resource: &Ref,
+        who: &str,
+        what: &str,
+        why: &str,
+        plan: Option<&str>,
+    ) -> Result<(), Fault> {
+        let at = self.clock.now();
+        let mut record = EventRecord::new(at, &resource.to_string(), who, what, why);
+        record.plan_hash = plan.map(str::to_owned);
+        self.store.put(&keys::event(at, uuid::Uuid::new_v4()), written(&record)?).await?;
+        Ok(())
+    }
+
+    /// Every event, oldest first.
+    pub async fn events(&self) -> Result<Vec<EventRecord>, Fault> {
+        let entries = self.store.list(&keys::events()).await?.entries;
+        entries.iter().map(|e| EventRecord::read(e).map_err(|e| Fault::other(chain(&e)))).collect()
+    }
+
+    /// The time, by the engine's clock.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+}
+
+fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {
+    record.write().map_err(|e| Fault::other(format!("a record cannot be written: {e}")))
+}
+
+fn reference_of(key: &str) -> Result<Ref, Fault> {
+    let (kind, name) =
+        keys::resource_of(key).ok_or_else(|| Fault::other(format!("the store has the odd key {key:?}")))?;
+    let known = KindName::find(&kind).ok_or_else(|| {
+        Fault::other(format!("the store has a resource of the unknown kind {kind:?}"))
+            .help("it was written by a newer version of Reeve; use that version")
+    })?;
+    let name = Name::new(&name).map_err(|e| Fault::other(format!("the store has a resource with a bad name: {e}")))?;
+    Ok(Ref::new(known, name))
+}
+
+fn typed(reference: &Ref, record: &ManifestRecord) -> Result<Resource, Fault> {
+    let bad = |why: String| Fault::other(format!("the accepted manifest of {reference} cannot be read: {why}"));
+    let spec = reference.kind.spec(record.spec.clone()).map_err(|e| bad(e.to_string()))?;
+    let meta: Metadata =
+        serde_json::from_value(Value::Object(record.metadata.clone())).map_err(|e| bad(e.to_string()))?;
+    Ok(Resource { meta, spec, places: Places::default() })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

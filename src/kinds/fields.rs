@@ -1,0 +1,228 @@
+//! The macro that writes a part of a spec: each field with its cost and its default, said once.
+//!
+//! ```text
+//! fields! {
+//!     /// Processors.
+//!     Cpu {
+//!         /// How many sockets.
+//!         sockets: value u32, "restart", 1;      // left out: the default
+//!         /// At most this many cores' worth of time.
+//!         limit: maybe f64, "live";              // left out: none
+//!         /// The hardware address.
+//!         mac: unmanaged String, "live";         // left out: as it is
+//!         /// How it boots.
+//!         firmware: section Firmware, "restart"; // left out: every field at its default
+//!         /// A trusted platform module.
+//!         tpm: device Tpm, "restart";            // left out: not there
+//!         /// Its disks.
+//!         disks: map Disk, "live";               // keyed by name; left out: empty
+//!         /// Words.
+//!         tags: list String, "none";             // left out: empty
+//!     }
+//! }
+//! ```
+//!
+//! Each part gets `fill` (writes the defaults in), `prune` (takes them out again), `canonical` (the form that is compared: every managed field is
+//! there, null where there is none) and, for each `value` field, a method of its name that gives the value in force.
+
+/// See the module.
+macro_rules! fields {
+    ($($(#[$meta:meta])* $Name:ident { $($body:tt)* })+) => { $(
+        $crate::kinds::fields::fields!(@munch [$(#[$meta])*] $Name [] [] [] [] $($body)*);
+    )+ };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]) => {
+        $($meta)*
+        #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub struct $Name { $($field)* }
+
+        impl $Name {
+            $($get)*
+
+            /// Writes every documented default into the fields that were left out.
+            pub fn fill(&mut self) {
+                let part = self;
+                let _ = &part;
+                $crate::kinds::fields::fields!(@fill part $($fill)*);
+            }
+
+            /// Takes out every field that says no more than its documented default.
+            pub fn prune(&mut self) {
+                let part = self;
+                let _ = &part;
+                $crate::kinds::fields::fields!(@prune part $($fill)*);
+            }
+
+            /// The form that is compared.
+            pub fn canonical(&self) -> serde_json::Value {
+                let part = self;
+                let mut map = serde_json::Map::new();
+                $crate::kinds::fields::fields!(@canonical part map $($canonical)*);
+                serde_json::Value::Object(map)
+            }
+        }
+    };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
+        $(#[$m:meta])* $name:ident: value $t:ty, $cost:literal, $default:expr; $($rest:tt)*) => {
+        $crate::kinds::fields::fields!(@munch [$($meta)*] $Name
+            [$($field)* $(#[$m])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(extend("x-reeve-change" = $cost, "default" = $default))]
+                pub $name: Option<$t>,]
+            [$($fill)* ($name value $default)] [$($canonical)* ($name value $default)]
+            [$($get)* #[doc = concat!("`", stringify!($name), "`, or its default.")] pub fn $name(&self) -> $t { self.$name.clone().unwrap_or_else(|| $default) }]
+            $($rest)*);
+    };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
+        $(#[$m:meta])* $name:ident: maybe $t:ty, $cost:literal; $($rest:tt)*) => {
+        $crate::kinds::fields::fields!(@munch [$($meta)*] $Name
+            [$($field)* $(#[$m])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(extend("x-reeve-change" = $cost))]
+                pub $name: Option<$t>,]
+            [$($fill)*] [$($canonical)* ($name maybe)] [$($get)*] $($rest)*);
+    };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
+        $(#[$m:meta])* $name:ident: unmanaged $t:ty, $cost:literal; $($rest:tt)*) => {
+        $crate::kinds::fields::fields!(@munch [$($meta)*] $Name
+            [$($field)* $(#[$m])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(extend("x-reeve-change" = $cost))]
+                pub $name: Option<$t>,]
+            [$($fill)*] [$($canonical)* ($name unmanaged)] [$($get)*] $($rest)*);
+    };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
+        $(#[$m:meta])* $name:ident: section $t:ty, $cost:literal; $($rest:tt)*) => {
+        $crate::kinds::fields::fields!(@munch [$($meta)*] $Name
+            [$($field)* $(#[$m])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(extend("x-reeve-change" = $cost))]
+                pub $name: Option<$t>,]
+            [$($fill)* ($name section)] [$($canonical)* ($name section)]
+            [$($get)* #[doc = concat!("`", stringify!($name), "`, or its default.")] pub fn $name(&self) -> $t { self.$name.clone().unwrap_or_default() }] $($rest)*);
+    };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
+        $(#[$m:meta])* $name:ident: device $t:ty, $cost:literal; $($rest:tt)*) => {
+        $crate::kinds::fields::fields!(@munch [$($meta)*] $Name
+            [$($field)* $(#[$m])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[schemars(extend("x-reeve-change" = $cost))]
+                pub $name: Option<$t>,]
+            [$($fill)* ($name device)] [$($canonical)* ($name device)] [$($get)*] $($rest)*);
+    };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
+        $(#[$m:meta])* $name:ident: map $t:ty, $cost:literal; $($rest:tt)*) => {
+        $crate::kinds::fields::fields!(@munch [$($meta)*] $Name
+            [$($field)* $(#[$m])*
+                #[serde(default, deserialize_with = "crate::kinds::fields::nullable",
+                    skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+                #[schemars(extend("x-reeve-change" = $cost, "type" = ["object", "null"]))]
+                pub $name: std::collections::BTreeMap<$crate::base::Name, $t>,]
+            [$($fill)* ($name map)] [$($canonical)* ($name map)] [$($get)*] $($rest)*);
+    };
+    (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
+        $(#[$m:meta])* $name:ident: list $t:ty, $cost:literal; $($rest:tt)*) => {
+        $crate::kinds::fields::fields!(@munch [$($meta)*] $Name
+            [$($field)* $(#[$m])*
+                #[serde(default, deserialize_with = "crate::kinds::fields::nullable",
+                    skip_serializing_if = "Vec::is_empty")]
+                #[schemars(extend("x-reeve-change" = $cost, "type" = ["array", "null"]))]
+                pub $name: Vec<$t>,]
+            [$($fill)*] [$($canonical)* ($name list)] [$($get)*] $($rest)*);
+    };
+
+    (@fill $part:ident) => {};
+    (@fill $part:ident ($name:ident value $default:expr) $($rest:tt)*) => {
+        $part.$name.get_or_insert_with(|| $default);
+        $crate::kinds::fields::fields!(@fill $part $($rest)*);
+    };
+    (@fill $part:ident ($name:ident section) $($rest:tt)*) => {
+        $part.$name.get_or_insert_default().fill();
+        $crate::kinds::fields::fields!(@fill $part $($rest)*);
+    };
+    (@fill $part:ident ($name:ident device) $($rest:tt)*) => {
+        if let Some(device) = &mut $part.$name { device.fill(); }
+        $crate::kinds::fields::fields!(@fill $part $($rest)*);
+    };
+    (@fill $part:ident ($name:ident map) $($rest:tt)*) => {
+        for entry in $part.$name.values_mut() { entry.fill(); }
+        $crate::kinds::fields::fields!(@fill $part $($rest)*);
+    };
+
+    (@prune $part:ident) => {};
+    (@prune $part:ident ($name:ident value $default:expr) $($rest:tt)*) => {
+        $part.$name = $part.$name.take().filter(|value| *value != $default);
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+    (@prune $part:ident ($name:ident section) $($rest:tt)*) => {
+        if let Some(section) = &mut $part.$name { section.prune(); }
+        $part.$name = $part.$name.take().filter(|section| *section != Default::default());
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+    (@prune $part:ident ($name:ident device) $($rest:tt)*) => {
+        if let Some(device) = &mut $part.$name { device.prune(); }
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+    (@prune $part:ident ($name:ident map) $($rest:tt)*) => {
+        for entry in $part.$name.values_mut() { entry.prune(); }
+        $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+
+    (@canonical $part:ident $map:ident) => {};
+    (@canonical $part:ident $map:ident ($name:ident value $default:expr) $($rest:tt)*) => {
+        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name());
+        $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
+    };
+    (@canonical $part:ident $map:ident ($name:ident maybe) $($rest:tt)*) => {
+        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name);
+        $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
+    };
+    (@canonical $part:ident $map:ident ($name:ident unmanaged) $($rest:tt)*) => {
+        if let Some(value) = &$part.$name { $crate::kinds::fields::put(&mut $map, stringify!($name), value); }
+        $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
+    };
+    (@canonical $part:ident $map:ident ($name:ident section) $($rest:tt)*) => {
+        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name().canonical());
+        $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
+    };
+    (@canonical $part:ident $map:ident ($name:ident device) $($rest:tt)*) => {
+        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name.as_ref().map(|d| d.canonical()));
+        $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
+    };
+    (@canonical $part:ident $map:ident ($name:ident map) $($rest:tt)*) => {
+        let entries = $part.$name.iter().map(|(name, entry)| (name.to_string(), entry.canonical())).collect();
+        $crate::kinds::fields::put(&mut $map, stringify!($name), &serde_json::Value::Object(entries));
+        $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
+    };
+    (@canonical $part:ident $map:ident ($name:ident list) $($rest:tt)*) => {
+        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name);
+        $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
+    };
+}
+
+pub(crate) use fields;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+/// Reads null as the empty value.
+pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
+/// Puts a field under its name in manifests.
+pub(crate) fn put(map: &mut Map<String, Value>, field: &str, value: &impl Serialize) {
+    map.insert(camel(field), serde_json::to_value(value).unwrap_or_default());
+}
+
+/// `max_cores` as manifests write it, `maxCores`.
+fn camel(field: &str) -> String {
+    let mut words = field.trim_start_matches("r#").split('_');
+    let mut name = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|c| c.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+    }
+    name
+}
