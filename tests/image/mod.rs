@@ -1,5 +1,6 @@
 //! Images: fetched and copied, whole or not at all, and kept apart by source.
 
+mod real_image;
 mod server;
 
 use reeve::base::{FaultKind, Size};

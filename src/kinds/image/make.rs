@@ -1,7 +1,7 @@
 //! Makes an image: get the bytes, look into them, put them on the shelf. Any part of it may be repeated.
 
 use super::shelf::{Kept, Shelf, Sidecar, modified, part_note, remove_file};
-use super::{ImageKind, ImageSpec, copy, fetch, inspect};
+use super::{ImageKind, ImageSpec, copy, debian, fetch, inspect};
 use crate::base::fault::Attempt as _;
 use crate::base::{Fault, FaultKind, Size};
 use crate::kinds::{Kind as _, Task};
@@ -100,6 +100,18 @@ async fn get(task: &Task<'_>, shelf: &Shelf, spec: &ImageSpec) -> Result<(), Fau
         if stored.is_err() {
             remove_file(&to)?;
         }
+        return stored;
+    }
+    if let Some(debian) = &source.debian {
+        let dir = shelf.build_dir(task.uid);
+        let stored = match debian::build(task, spec, debian, &dir).await {
+            Ok(file) => {
+                let sum = copy::digest(task, &file).await?;
+                store(task, shelf, spec, &file, sum).await
+            }
+            Err(fault) => Err(fault),
+        };
+        debian::clear(&dir)?;
         return stored;
     }
     Err(Fault::new(FaultKind::Invalid, format!("image/{name} has no source")).help("run `reeve validate`"))

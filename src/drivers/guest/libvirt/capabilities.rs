@@ -74,6 +74,16 @@ impl Accelerators {
         if self.finding().await.kvm == Kvm::Works { Accelerator::Kvm } else { Accelerator::Tcg }
     }
 
+    /// Runs the same guest under emulation, which must always work; tells a broken emulator from a broken KVM.
+    pub async fn try_emulation(&self) -> Result<(), Fault> {
+        let missing = || Fault::new(FaultKind::Unsupported, format!("{EMULATOR} is not installed"));
+        let qemu = emulator().ok_or_else(missing)?;
+        match probe::run(&qemu, "tcg", PROBE_DEADLINE * 6).await? {
+            Outcome::Works => Ok(()),
+            other => Err(Fault::other(format!("{EMULATOR} does not run a small guest under emulation: {other:?}"))),
+        }
+    }
+
     async fn look(&self) -> Finding {
         if let Some(finding) = absent(Path::new(KVM)) {
             return finding;

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use crate::base::{Fault, FaultKind, Mark, Size};
-use crate::drivers::storage::{
-    Abilities, Attachment, Format, NewVolume, OnProgress, Storage, Usage, VolumeInfo,
-};
+use crate::drivers::storage::{Abilities, Attachment, Format, NewVolume, OnProgress, Storage, Usage, VolumeInfo};
 use crate::kinds::storage::Content;
 
 static ABILITIES: Abilities = Abilities {
@@ -43,10 +41,6 @@ impl Shelf {
 
     pub fn calls(&self) -> Vec<String> {
         self.open().calls.clone()
-    }
-
-    pub fn forget_calls(&self) {
-        self.open().calls.clear();
     }
 
     pub fn lose(&self, name: &str) {

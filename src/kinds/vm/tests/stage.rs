@@ -12,8 +12,8 @@ use crate::base::{Diagnostic, Disruption, Fault, Name, Uid};
 use crate::drivers::guest::fake::Fake;
 use crate::kinds::vm::{VmKind, VmLive, VmSpec};
 use crate::kinds::{
-    Catalog, Journal, Kind, KindName, Live, Metadata, Observed, Options, Places, Progress, Ref, Report, Resource, Scope,
-    Spec, Task, World,
+    Catalog, Journal, Kind, KindName, Live, Metadata, Observed, Options, Places, Progress, Ref, Report, Resource,
+    Scope, Spec, Task, World,
 };
 use crate::plan::live::LiveState;
 use crate::plan::make::{Goal, make};
@@ -48,10 +48,10 @@ impl Progress for Quiet {
 /// Where a run is broken off: before the Nth effect's work, or after it.
 #[derive(Default)]
 pub struct Crashing {
-    seen: AtomicUsize,
+    pub seen: AtomicUsize,
     pub before: Option<usize>,
     pub after: Option<usize>,
-    pub open: std::sync::Mutex<Vec<(Uid, String, Value)>>,
+    pub open: std::sync::Mutex<Vec<(Uid, usize, String, Value)>>,
 }
 
 impl Crashing {
@@ -65,7 +65,7 @@ impl Journal for Crashing {
     async fn intent(&self, _resource: &Ref, _uid: Uid, effect: &str, detail: &Value) -> Result<Uid, Fault> {
         let number = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
         let id = Uid::fresh();
-        self.open.lock().unwrap().push((id, effect.to_owned(), detail.clone()));
+        self.open.lock().unwrap().push((id, number, effect.to_owned(), detail.clone()));
         if self.before == Some(number) {
             return Err(Fault::other("crash before"));
         }
@@ -73,10 +73,12 @@ impl Journal for Crashing {
     }
 
     async fn done(&self, id: Uid) -> Result<(), Fault> {
-        if self.after == Some(self.seen.load(Ordering::SeqCst)) {
+        let mut open = self.open.lock().unwrap();
+        let number = open.iter().find(|(known, ..)| *known == id).map(|(_, number, ..)| *number);
+        if self.after == number {
             return Err(Fault::other("crash after"));
         }
-        self.open.lock().unwrap().retain(|(open, _, _)| *open != id);
+        open.retain(|(known, ..)| *known != id);
         Ok(())
     }
 }
@@ -104,7 +106,9 @@ impl Stage {
         stage.put("Network", "lan", json!({"type": "nat", "cidr": "10.40.0.1/24"}));
         stage.put("Network", "dmz", json!({"type": "bridge", "bridge": "br7"}));
         for (storage, shelf) in [("fast", stage.shelf.clone()), ("slow", stage.other.clone())] {
-            let Some(Spec::Storage(spec)) = stage.catalog.get(&format!("storage/{storage}").parse().unwrap()).map(|r| r.spec.clone()) else {
+            let Some(Spec::Storage(spec)) =
+                stage.catalog.get(&format!("storage/{storage}").parse().unwrap()).map(|r| r.spec.clone())
+            else {
                 panic!("the storage is there");
             };
             stage.world.storages.put(&name(storage), &spec, Arc::new(shelf));
@@ -115,7 +119,11 @@ impl Stage {
     /// Puts a manifest in force.
     pub fn put(&mut self, kind: &str, called: &str, spec: Value) {
         let spec = KindName::find(kind).unwrap().spec(spec).unwrap();
-        self.catalog.insert(Arc::new(Resource { meta: Metadata::named(name(called)), spec, places: Places::default() }));
+        self.catalog.insert(Arc::new(Resource {
+            meta: Metadata::named(name(called)),
+            spec,
+            places: Places::default(),
+        }));
     }
 
     /// Puts the machine's manifest in force.
@@ -170,7 +178,18 @@ impl Stage {
     /// What the plan would change: path, have, want, cost.
     pub async fn changes(&self) -> Vec<String> {
         let fields = self.plan().await.steps.into_iter().flat_map(|s| s.fields);
-        fields.map(|f| format!("{} {} -> {} ({}{})", f.path, f.have, f.want, f.disruption, if f.pending { ", pending" } else { "" })).collect()
+        fields
+            .map(|f| {
+                format!(
+                    "{} {} -> {} ({}{})",
+                    f.path,
+                    f.have,
+                    f.want,
+                    f.disruption,
+                    if f.pending { ", pending" } else { "" }
+                )
+            })
+            .collect()
     }
 
     pub async fn apply(&self) -> Result<(), Fault> {
@@ -223,13 +242,11 @@ impl Stage {
     pub async fn recover(&self, journal: &Crashing, deleted: bool) {
         let open = std::mem::take(&mut *journal.open.lock().unwrap());
         let spec = self.catalog.get(&self.vm).map(|r| r.spec.clone()).filter(|_| !deleted);
-        for (_, effect, detail) in open {
+        for (_, _, effect, detail) in open {
             let quiet = Crashing::default();
-            self.task(&quiet, async |task| {
-                KindName::VirtualMachine.undo(task, spec.as_ref(), &effect, &detail).await
-            })
-            .await
-            .unwrap();
+            self.task(&quiet, async |task| KindName::VirtualMachine.undo(task, spec.as_ref(), &effect, &detail).await)
+                .await
+                .unwrap();
         }
     }
 

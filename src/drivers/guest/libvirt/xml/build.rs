@@ -1,8 +1,10 @@
 //! Builds the domain of a new machine: an empty domain to which every section is applied, and the buses to grow on.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
-use super::patch::apply;
+use super::patch::{Around, apply};
 use super::{Element, Host, mark, os};
 use crate::base::Fault;
 use crate::drivers::guest::{Machine, Record, SecretValues};
@@ -41,7 +43,8 @@ pub fn build(
         devices.nodes.extend(ports(machine).map(super::Node::Element));
     }
     domain.push(devices);
-    apply(&mut domain, None, machine, Some(record), secrets, host)?;
+    let around = Around { record: Some(record), taken: &BTreeSet::new() };
+    apply(&mut domain, None, machine, around, secrets, host)?;
     Ok(domain)
 }
 

@@ -23,6 +23,11 @@ impl Names {
         Some(self.by_identity.get(&("disks", identity.clone())).cloned().unwrap_or(identity))
     }
 
+    /// What identifies the device of that name, where it had a name of ours.
+    pub fn identity(&self, section: &str, name: &Name) -> Option<&Name> {
+        self.by_identity.iter().find(|((sort, _), n)| *sort == section && *n == name).map(|((_, identity), _)| identity)
+    }
+
     /// The target and the name of every disk.
     pub fn disks(&self) -> impl Iterator<Item = (String, Name)> {
         let named = self.by_identity.iter().filter(|((sort, _), _)| *sort == "disks");
