@@ -52,8 +52,9 @@ impl World {
     pub fn open(reach: Reach) -> Self {
         let Reach { node, data_dir, hypervisor } = reach;
         let secrets = Secrets::below(&data_dir.join("secrets"));
-        let vms = guest::open(hypervisor.as_deref().unwrap_or(HYPERVISOR), &data_dir);
-        let networks = NetworkDrivers::open(&data_dir);
+        let hypervisor = hypervisor.as_deref().unwrap_or(HYPERVISOR);
+        let vms = guest::open(hypervisor, &data_dir);
+        let networks = NetworkDrivers::open(hypervisor, &data_dir);
         Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, networks }
     }
 

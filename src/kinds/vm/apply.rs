@@ -283,7 +283,8 @@ fn told(task: &Task<'_>, changed: &Changed, restart: bool) -> Result<(), Fault> 
         return Ok(());
     }
     let message = format!("{} did not take {} while it runs; it is configured", task.reference, waiting.join(", "));
-    Err(Fault::new(FaultKind::Unsupported, message).help("it is in force after a restart: apply with `--allow restart`"))
+    Err(Fault::new(FaultKind::Unsupported, message)
+        .help("it is in force after a restart: apply with `--allow restart`"))
 }
 
 /// Puts our record on a machine that is there, and changes nothing else.

@@ -146,13 +146,17 @@ pub(super) fn refuse(changes: &[FieldChange], live: &VmLive) -> Option<Fault> {
 fn size(name: &str, change: &FieldChange) -> Option<Fault> {
     let parse = |value: &Value| value.as_str().and_then(|s| s.parse::<Size>().ok());
     match (parse(&change.have), parse(&change.want)) {
-        (Some(have), Some(want)) if want < have => Some(
-            Fault::new(FaultKind::Invalid, format!("disk {name} has {have} and cannot shrink to {want}"))
-                .help(format!("set size to {have} or more; for a smaller disk add a new one and copy inside the guest")),
-        ),
+        (Some(have), Some(want)) if want < have => {
+            Some(Fault::new(FaultKind::Invalid, format!("disk {name} has {have} and cannot shrink to {want}")).help(
+                format!("set size to {have} or more; for a smaller disk add a new one and copy inside the guest"),
+            ))
+        }
         (None, Some(want)) => Some(
-            Fault::new(FaultKind::NotFound, format!("the volume of disk {name}, {want} in size, is not on its storage"))
-                .help("put the volume back from a backup, or take the disk out of the manifest"),
+            Fault::new(
+                FaultKind::NotFound,
+                format!("the volume of disk {name}, {want} in size, is not on its storage"),
+            )
+            .help("put the volume back from a backup, or take the disk out of the manifest"),
         ),
         _ => None,
     }

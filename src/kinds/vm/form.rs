@@ -149,7 +149,10 @@ mod tests {
                 json!({"disks": {"a": {"bootOrder": 2}, "c": {}}, "nics": {"b": {"bootOrder": 1}}}),
                 json!({"disks": {"a": {"bus": "virtio"}, "c": {}}, "nics": {"b": {}}, "boot": {"order": ["b", "a"]}}),
             ),
-            (json!({"nics": {"a": {"mac": "52:54:00:AB:00:01"}}}), json!({"nics": {"a": {"mac": "52:54:00:ab:00:01"}}})),
+            (
+                json!({"nics": {"a": {"mac": "52:54:00:AB:00:01"}}}),
+                json!({"nics": {"a": {"mac": "52:54:00:ab:00:01"}}}),
+            ),
             (json!({"nics": {"a": {"rate": "100001kbps"}}}), json!({"nics": {"a": {"rate": "100008kbps"}}})),
             (json!({"disks": {"a": {"image": "x"}}}), json!({"disks": {"a": {"image": "y"}}})),
             (json!({"firmware": {"type": "bios", "secureBoot": false}}), json!({"firmware": null})),

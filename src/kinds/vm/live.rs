@@ -69,10 +69,7 @@ impl Oddities {
 }
 
 /// Every machine of the hypervisor that can have a name here.
-pub(super) async fn observe(
-    world: &World,
-    scope: &Scope<'_>,
-) -> Result<BTreeMap<Name, Observed<VmLive>>, Fault> {
+pub(super) async fn observe(world: &World, scope: &Scope<'_>) -> Result<BTreeMap<Name, Observed<VmLive>>, Fault> {
     let domains = world.vms.list().await?;
     let volumes = Volumes::read(world, scope, domains.values().flatten()).await;
     let networks = scope.catalog().view(Networks::find);

@@ -106,8 +106,7 @@ async fn origin(task: &Task<'_>, name: &Name, disk: &Disk) -> Result<Origin, Fau
         let (path, format) = (PathBuf::from(path), disk.format.unwrap_or(Format::Raw));
         let block = path.starts_with("/dev");
         origin.format = (disk.media() == Media::Disk).then_some(format);
-        origin.attachment =
-            Some(if block { Attachment::Block { path } } else { Attachment::File { path, format } });
+        origin.attachment = Some(if block { Attachment::Block { path } } else { Attachment::File { path, format } });
     } else if disk.media() == Media::Cdrom {
         if let Some(image) = &disk.image {
             let local = image::local(task.world, &task.scope, image).await?;

@@ -33,9 +33,7 @@ use serde_json::Value;
 
 use crate::base::{Disruption, Fault, Name};
 use crate::drivers::guest::Target;
-use crate::kinds::{
-    Console, Have, Kind, KindName, Observed, PowerRequest, Reference, Report, Scope, Task, World,
-};
+use crate::kinds::{Console, Have, Kind, KindName, Observed, PowerRequest, Reference, Report, Scope, Task, World};
 use crate::plan::model::FieldChange;
 
 /// The kind `VirtualMachine`.

@@ -171,7 +171,12 @@ fn screen(spec: &VmSpec, report: &mut Report<'_>) {
     }
     if display.r#type() == DisplayType::None && (display.port.is_some() || display.password.is_some()) {
         let help = "leave port and password out, or set type: vnc";
-        report.error("vm/display-field-unused", "display", "a screen that is not reached has no port or password", help);
+        report.error(
+            "vm/display-field-unused",
+            "display",
+            "a screen that is not reached has no port or password",
+            help,
+        );
     }
 }
 

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use crate::base::{Fault, FaultKind, Mark, Size};
-use crate::drivers::storage::{
-    Abilities, Attachment, Format, NewVolume, OnProgress, Storage, Usage, VolumeInfo,
-};
+use crate::drivers::storage::{Abilities, Attachment, Format, NewVolume, OnProgress, Storage, Usage, VolumeInfo};
 use crate::kinds::storage::Content;
 
 static ABILITIES: Abilities = Abilities {

@@ -12,8 +12,8 @@ use crate::base::{Diagnostic, Disruption, Fault, Name, Uid};
 use crate::drivers::guest::fake::Fake;
 use crate::kinds::vm::{VmKind, VmLive, VmSpec};
 use crate::kinds::{
-    Catalog, Journal, Kind, KindName, Live, Metadata, Observed, Options, Places, Progress, Ref, Report, Resource, Scope,
-    Spec, Task, World,
+    Catalog, Journal, Kind, KindName, Live, Metadata, Observed, Options, Places, Progress, Ref, Report, Resource,
+    Scope, Spec, Task, World,
 };
 use crate::plan::live::LiveState;
 use crate::plan::make::{Goal, make};
@@ -104,7 +104,9 @@ impl Stage {
         stage.put("Network", "lan", json!({"type": "nat", "cidr": "10.40.0.1/24"}));
         stage.put("Network", "dmz", json!({"type": "bridge", "bridge": "br7"}));
         for (storage, shelf) in [("fast", stage.shelf.clone()), ("slow", stage.other.clone())] {
-            let Some(Spec::Storage(spec)) = stage.catalog.get(&format!("storage/{storage}").parse().unwrap()).map(|r| r.spec.clone()) else {
+            let Some(Spec::Storage(spec)) =
+                stage.catalog.get(&format!("storage/{storage}").parse().unwrap()).map(|r| r.spec.clone())
+            else {
                 panic!("the storage is there");
             };
             stage.world.storages.put(&name(storage), &spec, Arc::new(shelf));
@@ -115,7 +117,11 @@ impl Stage {
     /// Puts a manifest in force.
     pub fn put(&mut self, kind: &str, called: &str, spec: Value) {
         let spec = KindName::find(kind).unwrap().spec(spec).unwrap();
-        self.catalog.insert(Arc::new(Resource { meta: Metadata::named(name(called)), spec, places: Places::default() }));
+        self.catalog.insert(Arc::new(Resource {
+            meta: Metadata::named(name(called)),
+            spec,
+            places: Places::default(),
+        }));
     }
 
     /// Puts the machine's manifest in force.
@@ -170,7 +176,18 @@ impl Stage {
     /// What the plan would change: path, have, want, cost.
     pub async fn changes(&self) -> Vec<String> {
         let fields = self.plan().await.steps.into_iter().flat_map(|s| s.fields);
-        fields.map(|f| format!("{} {} -> {} ({}{})", f.path, f.have, f.want, f.disruption, if f.pending { ", pending" } else { "" })).collect()
+        fields
+            .map(|f| {
+                format!(
+                    "{} {} -> {} ({}{})",
+                    f.path,
+                    f.have,
+                    f.want,
+                    f.disruption,
+                    if f.pending { ", pending" } else { "" }
+                )
+            })
+            .collect()
     }
 
     pub async fn apply(&self) -> Result<(), Fault> {
@@ -225,11 +242,9 @@ impl Stage {
         let spec = self.catalog.get(&self.vm).map(|r| r.spec.clone()).filter(|_| !deleted);
         for (_, effect, detail) in open {
             let quiet = Crashing::default();
-            self.task(&quiet, async |task| {
-                KindName::VirtualMachine.undo(task, spec.as_ref(), &effect, &detail).await
-            })
-            .await
-            .unwrap();
+            self.task(&quiet, async |task| KindName::VirtualMachine.undo(task, spec.as_ref(), &effect, &detail).await)
+                .await
+                .unwrap();
         }
     }
 
