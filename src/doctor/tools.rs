@@ -35,17 +35,18 @@ pub fn images() -> Vec<Finding> {
 /// Whether all of it is there.
 pub fn needs(id: &'static str, title: &str, state: State, needs: &Needs) -> Finding {
     let there = |what: &str| if what.starts_with('/') { Path::new(what).exists() } else { exec::find(what).is_some() };
-    let missing: Vec<&(&str, &str)> = needs.iter().filter(|(what, _)| !there(what)).collect();
-    let names = |list: &[&(&str, &str)], package: bool| {
-        let mut names: Vec<&str> = list.iter().map(|(what, of)| if package { *of } else { *what }).collect();
-        names.dedup();
-        names
-    };
+    let missing: Vec<(&str, &str)> = needs.iter().copied().filter(|(what, _)| !there(what)).collect();
     if missing.is_empty() {
-        return Finding::ok(id, title, names(&needs.iter().collect::<Vec<_>>(), false).join(", "));
+        return Finding::ok(id, title, list(needs.iter().map(|(what, _)| *what), ", "));
     }
-    let found = format!("{} not found", names(&missing, false).join(", "));
-    Finding::bad(id, title, state, found, install(&names(&missing, true)))
+    let found = format!("{} not found", list(missing.iter().map(|(what, _)| *what), ", "));
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    Finding::bad(id, title, state, found, install(&packages))
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>, between: &str) -> String {
+    words.collect::<Vec<_>>().join(between)
 }
 
 /// How packages are installed.

@@ -23,14 +23,17 @@ pub mod network;
 pub mod node;
 pub mod storage;
 pub mod vm;
+pub mod volume;
 
 list::kinds! {
     // Kind, short name, folder and type, other short names
     Storage          "storage"   storage::StorageKind    [];
+    Volume           "volume"    volume::VolumeKind      ["vol"];
     Image            "image"     image::ImageKind        ["img"];
     Network          "network"   network::NetworkKind    ["net"];
     Node             "node"      node::NodeKind          [];
     VirtualMachine   "vm"        vm::VmKind              ["virtualmachine"];
+    Container        "ct"        container::ContainerKind ["lxc"];
 }
 
 /// A resource's kind and name, written `vm/web-1`.

@@ -11,6 +11,8 @@ use super::{KindName, Metadata, Ref, Scope, Spec};
 use crate::base::clock::SystemClock;
 use crate::base::secret::Secrets;
 use crate::base::{Clock, Disruption, Fault, FaultKind, Mark, Name, Uid};
+use crate::drivers::container::CtDriver;
+use crate::drivers::container::lxc::Lxc;
 use crate::drivers::guest::{self, VmDriver};
 use crate::drivers::network::NetworkDrivers;
 use crate::drivers::storage::{Storage, Storages};
@@ -45,6 +47,8 @@ pub struct World {
     pub vms: Arc<dyn VmDriver>,
     /// Network drivers.
     pub networks: NetworkDrivers,
+    /// The runtime of containers.
+    pub cts: Arc<dyn CtDriver>,
 }
 
 impl World {
@@ -55,7 +59,17 @@ impl World {
         let hypervisor = hypervisor.as_deref().unwrap_or(HYPERVISOR);
         let vms = guest::open(hypervisor, &data_dir);
         let networks = NetworkDrivers::open(hypervisor, &data_dir);
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, networks }
+        let cts = Arc::new(Lxc::default());
+        Self {
+            node,
+            data_dir,
+            clock: Arc::new(SystemClock),
+            secrets,
+            storages: Storages::default(),
+            vms,
+            cts,
+            networks,
+        }
     }
 
     /// The storage of that name, opened by its manifest.

@@ -26,7 +26,7 @@ fn machine_type() -> impl Strategy<Value = String> {
 }
 
 fn cpu() -> impl Strategy<Value = Cpu> {
-    let model = prop_oneof![Just("host"), Just("qemu64"), Just("EPYC"), Just("Nehalem"), Just("maximum")];
+    let model = prop_oneof![Just("host"), Just("qemu64"), Just("EPYC"), Just("Nehalem")];
     let limit = of(1u32..4000).prop_map(|l| l.map(|l| (f64::from(l).max(10.0)) / 1000.0));
     (1..=2u32, 1..=3u32, 1..=2u32, 1..=3u32, model, limit, 1..=10_000u32, any::<bool>()).prop_map(
         |(sockets, cores, threads, more, model, limit, weight, pin)| Cpu {
@@ -152,7 +152,7 @@ fn nic() -> impl Strategy<Value = (Nic, Option<Link>)> {
                 model: Some(model),
                 mac: Some(format!("52:54:00:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2])),
                 vlan: vlan.filter(|_| link.is_some()),
-                mtu,
+                mtu: mtu.filter(|_| link.is_some()),
                 rate: rate.map(|r| Rate(r * 8000)).filter(|_| link.is_some()),
                 queues: Some(if model == NicModel::Virtio { queues } else { 1 }),
                 link_up: Some(link_up),

@@ -30,7 +30,7 @@ async fn real_machines_are_read_as_they_were_defined() {
         let machine = machine().new_tree(&mut runner).unwrap().current();
         let (name, uuid, record) = (format!("libvirt-test-prop-{i}"), Uuid::new_v4(), record());
         let defined = libvirt.define(&name, uuid, &machine, &record, &BTreeMap::new()).await;
-        assert_eq!(defined, Ok(()), "{machine:#?}");
+        assert_eq!(defined, Ok(()), "{}", serde_json::to_string(&machine).unwrap());
         let found = libvirt.find(&name).await;
         let target = Target { name: &name, uuid, owner: Some(record.mark.uid) };
         libvirt.undefine(&target).await.unwrap();
@@ -43,4 +43,14 @@ async fn real_machines_are_read_as_they_were_defined() {
             panic!("{}", similar::TextDiff::from_lines(&text(&want), &text(&have)).unified_diff());
         }
     }
+}
+
+/// The probe itself is right: emulation, which works, passes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_probe_passes_under_emulation_and_judges_kvm() {
+    let libvirt = driver();
+    assert_eq!(libvirt.accelerators().try_emulation().await, Ok(()));
+    let finding = libvirt.accelerators().finding().await;
+    assert!(!finding.reason.is_empty());
+    eprintln!("{finding:?}");
 }

@@ -4,7 +4,7 @@
 //! What a type cannot do it does not offer: optional abilities are traits of their own, asked for by the planner.
 
 pub mod dir;
-mod file_system;
+pub mod fake;
 mod header;
 mod offload;
 mod qcow2;
@@ -109,7 +109,7 @@ pub struct VolumeInfo {
 /// What a new volume starts with.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// Nothing: zeroes, or an empty file system.
+    /// Nothing: zeroes, or an empty directory.
     Empty,
     /// A copy of an image file of this format, grown to the volume's size.
     Image {
@@ -319,7 +319,7 @@ pub struct OptionProblem {
 }
 
 /// Every storage type.
-pub static TYPES: &[&dyn StorageType] = &[&dir::DirType];
+pub static TYPES: &[&dyn StorageType] = &[&dir::DirType, &fake::FakeType];
 
 /// The storage type of that name.
 pub fn find(driver: &str) -> Option<&'static dyn StorageType> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Name, Rate, Seconds, Size};
 use crate::kinds::fields::fields;
-use crate::kinds::vm::{Reconcile, RunStrategy, Startup};
+pub use crate::kinds::vm::{Reconcile, RunStrategy, Startup};
 
 /// A word of a manifest: an enum without data.
 macro_rules! words {

@@ -4,7 +4,7 @@
 //! create   volumes, seed -> define -> start, as runStrategy says
 //! update   volumes, seed -> record (what is about to be attached) -> live changes -> staged changes
 //!          -> volumes let go -> record (what was applied) -> power
-//! delete   identity -> shutdown, and after the grace the plug -> volumes let go or deleted -> undefine -> seeds
+//! delete   identity -> shutdown, and after the grace the plug -> volumes let go or deleted -> seeds -> undefine
 //! ```
 //! The domain, with our record in it, is what everything else is found by: it is made last and removed last.
 
@@ -48,15 +48,65 @@ pub(super) async fn create(task: &Task<'_>, spec: &VmSpec) -> Result<(), Fault> 
     }
     let uuid = there.as_ref().map_or(task.uid.uuid(), |d| d.uuid);
     if there.as_ref().is_none_or(|d| !d.power.active()) {
-        let Wanted { machine, record, secrets } = machine::wanted(task, spec, there.as_ref(), true).await?;
-        let vms = &task.world.vms;
-        task.effect("define", json!({"uuid": uuid}), vms.define(name, uuid, &machine, &record, &secrets)).await?;
+        let new = Prepared::new(spec, None);
+        new.effect(task, "create", define(task, spec, there.as_ref(), uuid)).await?;
     }
     if matches!(spec.run_strategy(), RunStrategy::Always | RunStrategy::RerunOnFailure) {
         let target = Target { name, uuid, owner: Some(task.uid) };
         task.effect("start", Value::Null, task.world.vms.start(&target)).await?;
     }
     Ok(())
+}
+
+/// Makes what a machine needs, and the machine.
+async fn define(task: &Task<'_>, spec: &VmSpec, there: Option<&Domain>, uuid: uuid::Uuid) -> Result<(), Fault> {
+    let (name, vms) = (task.reference.name.as_str(), &task.world.vms);
+    let Wanted { machine, record, secrets } = machine::wanted(task, spec, there, true).await?;
+    task.effect("define", json!({"uuid": uuid}), vms.define(name, uuid, &machine, &record, &secrets)).await?;
+    keep(task, &record, None).await
+}
+
+/// Says of new volumes that they are the machine's.
+async fn keep(task: &Task<'_>, record: &Record, before: Option<&Record>) -> Result<(), Fault> {
+    for (name, origin) in record.disks.iter().filter(|(_, o)| o.resource.is_none()) {
+        let old = before.and_then(|r| r.disks.get(name)).is_some_and(|o| o.volume == origin.volume);
+        if !old {
+            volumes::keep(task, name.as_str(), origin).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What has to be made before the hypervisor can be asked: volumes and a seed.
+struct Prepared {
+    /// Each new disk's storage.
+    disks: serde_json::Map<String, Value>,
+    seed: bool,
+}
+
+impl Prepared {
+    fn new(spec: &VmSpec, before: Option<&Record>) -> Self {
+        let old = |name: &Name| before.and_then(|r| r.disks.get(name)).and_then(|o| o.storage.as_ref());
+        let new = spec.disks.iter().filter(|(name, disk)| disk.storage.is_some() && disk.storage.as_ref() != old(name));
+        Self {
+            disks: new.map(|(name, disk)| (name.to_string(), json!(disk.storage))).collect(),
+            seed: before.is_none() && spec.cloud_init.is_some(),
+        }
+    }
+
+    /// Does the work under an intent of its own, so that what is made and never used is found again.
+    async fn effect<T>(
+        &self,
+        task: &Task<'_>,
+        name: &str,
+        work: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
+        if self.disks.is_empty() && !self.seed {
+            work.await
+        } else {
+            task.effect(name, json!({"disks": self.disks}), work).await
+        }
+    }
 }
 
 /// What is to be done about changes, sorted by when it can be done.
@@ -77,12 +127,13 @@ struct Work {
 }
 
 impl Work {
-    fn of(changes: &[FieldChange], live: &VmLive) -> Self {
+    fn of(changes: &[FieldChange], live: &VmLive, allow: Disruption) -> Self {
         let mut work = Self::default();
         for change in changes.iter().filter(|c| !diff::released(c)) {
             let later = change.disruption > Disruption::Live;
             work.restart |= later && change.path != POWER;
             match change.path.as_str() {
+                POWER if change.disruption > allow => {}
                 POWER => work.power = change.want.as_str().map(str::to_owned),
                 diff::RESTART => {}
                 _ if change.head() == diff::VOLUMES => {}
@@ -137,12 +188,17 @@ pub(super) async fn update(
         let message = format!("{} was started or stopped since the plan was made; plan again", task.reference);
         return Err(Fault::new(FaultKind::Busy, message));
     }
-    let work = Work::of(changes, live);
-    let wanted = machine::wanted(task, spec, Some(&domain), work.seed).await?;
-    let before = domain.record.clone().unwrap_or_else(|| wanted.record.clone());
-    attach_record(task, &domain, &before, &wanted.record).await?;
+    let work = Work::of(changes, live, task.options.allow);
+    let before = domain.record.clone().ok_or_else(gone)?;
+    let prepare = async {
+        let wanted = machine::wanted(task, spec, Some(&domain), work.seed).await?;
+        attach_record(task, &domain, &before, &wanted.record).await?;
+        Ok(wanted)
+    };
+    let wanted = Prepared::new(spec, Some(&before)).effect(task, "prepare", prepare).await?;
     grow_before(task, &domain, &wanted.record, &work).await?;
     let changed = reconfigure(task, &domain, &wanted, &work).await?;
+    keep(task, &wanted.record, Some(&before)).await?;
     grow_after(task, &domain, &wanted.record, &work, &changed).await?;
     let_go(task, &before, &wanted.record).await?;
     let restart = work.restart && domain.power.active() && task.options.allow >= Disruption::Restart;
@@ -327,8 +383,8 @@ pub(super) async fn delete(task: &Task<'_>, live: &VmLive) -> Result<(), Fault> 
             volumes::let_go(task, name.as_str(), origin, State::Orphan).await?;
         }
     }
-    task.effect("undefine", json!({"uuid": domain.uuid}), task.world.vms.undefine(&target)).await?;
-    remove_seeds(task, task.uid).await
+    remove_seeds(task, task.uid).await?;
+    task.effect("undefine", json!({"uuid": domain.uuid}), task.world.vms.undefine(&target)).await
 }
 
 fn own_disks(domain: &Domain) -> Vec<(Name, crate::drivers::guest::Origin)> {
@@ -352,23 +408,26 @@ async fn remove_seeds(task: &Task<'_>, uid: Uid) -> Result<(), Fault> {
 
 /// Clears away what an effect that never finished left behind.
 pub(super) async fn undo(task: &Task<'_>, effect: &str, detail: &Value) -> Result<(), Fault> {
-    match effect {
-        "volume" => {
-            let domain = task.world.vms.find(task.reference.name.as_str()).await?;
-            let record = domain.and_then(|d| d.record).filter(|r| r.mark.uid == task.uid);
-            let text = |key: &str| detail.get(key).and_then(Value::as_str);
-            let used = record.is_some_and(|r| {
-                let same = |o: &crate::drivers::guest::Origin| {
-                    o.volume.as_deref() == text("volume") && o.storage.as_ref().map(Name::as_str) == text("storage")
-                };
-                r.disks.values().any(same)
-            });
-            volumes::undo(task, detail, used).await
+    let text = |key: &str| detail.get(key).and_then(Value::as_str).map(str::to_owned);
+    let disks: Vec<(String, String)> = match effect {
+        "volume" => text("disk").zip(text("storage")).into_iter().collect(),
+        "create" | "prepare" => {
+            let disks = detail.get("disks").and_then(Value::as_object).into_iter().flatten();
+            disks.filter_map(|(disk, storage)| Some((disk.clone(), storage.as_str()?.to_owned()))).collect()
         }
-        "seed" => match found(task).await? {
-            Some(_) => sweep_seeds(task).await,
-            None => remove_seeds(task, task.uid).await,
-        },
-        _ => Ok(()),
+        "seed" | "sweep-seeds" => Vec::new(),
+        _ => return Ok(()),
+    };
+    let domain = task.world.vms.find(task.reference.name.as_str()).await?;
+    let record = domain.and_then(|d| d.record).filter(|r| r.mark.uid == task.uid);
+    let ours = record.is_some();
+    for (disk, storage) in disks {
+        let Ok(storage) = Name::new(&storage) else { continue };
+        let used = |volume: &str| {
+            let mut origins = record.iter().flat_map(|r| r.disks.values());
+            origins.any(|o| o.storage.as_ref() == Some(&storage) && o.volume.as_deref() == Some(volume))
+        };
+        volumes::undo(task, &storage, &disk, &used).await?;
     }
+    if ours { sweep_seeds(task).await } else { remove_seeds(task, task.uid).await }
 }

@@ -58,7 +58,7 @@ pub(super) fn cost(change: &FieldChange, live: &VmLive) -> Disruption {
         "cpu" => processors(change, live, declared),
         "memory" => memory(change, live, declared),
         "disks" => disk(change, live, declared),
-        "cloudInit" if live.spec.cloud_init.is_none() || change.path == "cloudInit" => Disruption::Restart,
+        "cloudInit" if now(live).cloud_init.is_none() || change.path == "cloudInit" => Disruption::Restart,
         "cloudInit" => Disruption::Live,
         _ => declared,
     };

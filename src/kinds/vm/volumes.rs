@@ -18,6 +18,8 @@ const NAMES: u32 = 100;
 /// What became of a disk's volume, as its mark says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
+    /// It was just made, and no machine has had it yet.
+    New,
     /// It is a disk of its machine.
     Attached,
     /// Its disk was taken out of the manifest.
@@ -29,6 +31,7 @@ pub(super) enum State {
 impl State {
     fn word(self) -> &'static str {
         match self {
+            Self::New => "new",
             Self::Attached => "attached",
             Self::Detached => "detached",
             Self::Orphan => "orphan",
@@ -42,7 +45,7 @@ fn said(info: &VolumeInfo, key: &str) -> Option<String> {
 }
 
 fn mark(task: &Task<'_>, disk: &str, state: State) -> Mark {
-    let since = (state != State::Attached).then(|| task.world.clock.now().to_string());
+    let since = matches!(state, State::Detached | State::Orphan).then(|| task.world.clock.now().to_string());
     task.mark(Some(match since {
         None => json!({"disk": disk, "state": state.word()}),
         Some(since) => json!({"disk": disk, "state": state.word(), "since": since}),
@@ -72,11 +75,20 @@ pub(super) async fn ensure(task: &Task<'_>, name: &Name, disk: &Disk) -> Result<
     })
 }
 
+/// Says in the marks of volumes that were just made that their machine has them now.
+pub(super) async fn keep(task: &Task<'_>, disk: &str, origin: &Origin) -> Result<(), Fault> {
+    let Some((storage_name, volume)) = origin.storage.as_ref().zip(origin.volume.as_ref()) else { return Ok(()) };
+    let storage = task.world.storage(&task.scope, storage_name)?;
+    let Some(info) = own(task, &*storage, volume).await? else { return Ok(()) };
+    if said(&info, "state").as_deref() != Some(State::New.word()) {
+        return Ok(());
+    }
+    storage.remark(volume, info.mark.as_ref(), &mark(task, disk, State::Attached)).await
+}
+
 /// The name of a disk's volume, and the volume when it is there already.
 async fn pick(task: &Task<'_>, storage: &dyn Storage, disk: &Name) -> Result<(String, Option<VolumeInfo>), Fault> {
-    let base = format!("vm-{}-{disk}", task.reference.name);
-    for number in 1..=NAMES {
-        let volume = if number == 1 { base.clone() } else { format!("{base}-{number}") };
+    for volume in names(task, disk.as_str()) {
         match storage.find(&volume).await? {
             None => return Ok((volume, None)),
             Some(info) if is_ours(task, &info) && said(&info, "disk").as_deref() == Some(disk.as_str()) => {
@@ -85,7 +97,9 @@ async fn pick(task: &Task<'_>, storage: &dyn Storage, disk: &Name) -> Result<(St
             Some(_) => {}
         }
     }
-    Err(Fault::new(FaultKind::Exists, format!("{base} and {NAMES} names like it are taken by other volumes"))
+    let message =
+        format!("no name is free for disk {disk}: {NAMES} volumes are called vm-{}-{disk}", task.reference.name);
+    Err(Fault::new(FaultKind::Exists, message)
         .help("delete the volumes that earlier machines of this name left behind"))
 }
 
@@ -114,7 +128,7 @@ async fn make(
         format,
         size,
         source,
-        mark: mark(task, name.as_str(), State::Attached),
+        mark: mark(task, name.as_str(), State::New),
     };
     let what = format!("disk {name}");
     let progress = |done, total| task.progress.step(task.reference, &what, done, total);
@@ -150,13 +164,15 @@ async fn take_back(
             .help(format!("set size to {} or more, or give the new disk another name", info.size)));
     }
     let to = mark(task, disk.as_str(), State::Attached);
-    if info.mark.as_ref() != Some(&to) {
+    let new = said(info, "state").as_deref() == Some(State::New.word());
+    if !new && info.mark.as_ref() != Some(&to) {
         let detail = json!({"volume": info.name, "state": State::Attached.word()});
         task.effect("mark-volume", detail, storage.remark(&info.name, info.mark.as_ref(), &to)).await?;
     }
     if info.size < size {
         let detail = json!({"volume": info.name, "size": size});
-        task.effect("grow", detail, storage.grow(&info.name, &to, size)).await?;
+        let mark = if new { info.mark.as_ref().unwrap_or(&to) } else { &to };
+        task.effect("grow", detail, storage.grow(&info.name, mark, size)).await?;
     }
     Ok(())
 }
@@ -207,20 +223,30 @@ pub(super) async fn own(task: &Task<'_>, storage: &dyn Storage, volume: &str) ->
     Err(Fault::new(FaultKind::Identity, message).help("look at the volume before anything is done to it"))
 }
 
-/// Deletes a volume that a broken-off create made and that no disk has.
-pub(super) async fn undo(task: &Task<'_>, detail: &Value, used: bool) -> Result<(), Fault> {
-    let text = |key: &str| detail.get(key).and_then(Value::as_str);
-    let Some((storage_name, volume)) = text("storage").and_then(|s| Name::new(s).ok()).zip(text("volume")) else {
-        return Ok(());
-    };
-    let storage = task.world.storage(&task.scope, &storage_name)?;
-    storage.clean(volume).await?;
-    let Some(info) = storage.find(volume).await? else { return Ok(()) };
-    let fresh = said(&info, "state").as_deref() == Some(State::Attached.word());
-    match info.mark.as_ref().filter(|_| is_ours(task, &info) && fresh && !used) {
-        Some(mark) => storage.delete(volume, mark, info.size).await,
-        None => Ok(()),
+/// Deletes the volumes that a broken-off effect made and that no machine ever had; `used` tells those in use.
+pub(super) async fn undo(
+    task: &Task<'_>,
+    storage_name: &Name,
+    disk: &str,
+    used: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<(), Fault> {
+    let storage = task.world.storage(&task.scope, storage_name)?;
+    for volume in names(task, disk) {
+        storage.clean(&volume).await?;
+        let Some(info) = storage.find(&volume).await? else { return Ok(()) };
+        let new = said(&info, "state").as_deref() == Some(State::New.word());
+        let disks = said(&info, "disk").as_deref() == Some(disk);
+        if let Some(mark) = info.mark.as_ref().filter(|_| is_ours(task, &info) && new && disks && !used(&volume)) {
+            storage.delete(&volume, mark, info.size).await?;
+        }
     }
+    Ok(())
+}
+
+/// The names a disk's volume may have, the first the usual one.
+fn names(task: &Task<'_>, disk: &str) -> impl Iterator<Item = String> + Send + use<> {
+    let base = format!("vm-{}-{disk}", task.reference.name);
+    (1..=NAMES).map(move |number| if number == 1 { base.clone() } else { format!("{base}-{number}") })
 }
 
 /// Where a Volume resource is: its storage and its name there.

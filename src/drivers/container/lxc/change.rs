@@ -40,11 +40,19 @@ pub async fn reconfigure(
         keep::put_running(&host.paths, name, note)?;
     }
     power::points(host, name, &record)?;
+    // So is where new mounts come from before they are there.
+    if let Some(old) = &files.record
+        && record.mounts.keys().any(|mount| !old.mounts.contains_key(mount))
+    {
+        let mut mounts = record.mounts.clone();
+        mounts.extend(old.mounts.clone());
+        keep::put_record(&host.paths, name, &Record { mounts, ..old.clone() })?;
+    }
     let mut changed = Changed::default();
     let mut fault = None;
     if let Some(note) = note.as_mut().filter(|_| now) {
         for path in paths {
-            if !can_live(path, &note.spec, &record.spec) {
+            if !can_live(path, &note.spec, stays(path, &record.spec)) {
                 changed.staged.push(path.clone());
                 continue;
             }
@@ -66,6 +74,16 @@ pub async fn reconfigure(
     keep::write(&host.paths.config(name), &text)?;
     keep::put_record(&host.paths, name, &record)?;
     Ok(changed)
+}
+
+/// Whether the mount or device at a path shall be there.
+fn stays(path: &str, spec: &CtSpec) -> bool {
+    let mut parts = path.split('.');
+    match (parts.next(), parts.next()) {
+        (Some("mounts"), Some(name)) => spec.mounts.contains_key(name),
+        (Some("devices"), Some(name)) => spec.devices.contains_key(name),
+        _ => true,
+    }
 }
 
 /// Keeps the sizes that file systems were brought to: only growing changes them.

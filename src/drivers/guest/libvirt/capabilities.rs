@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+use super::Libvirt;
 use super::connection::Call;
 use super::probe::{self, Outcome};
 use super::xml::Element;
-use super::Libvirt;
 use crate::base::{Fault, FaultKind};
 use crate::drivers::guest::Capabilities;
 use crate::kinds::vm::Accelerator;
@@ -72,6 +72,16 @@ impl Accelerators {
     /// What `auto` means here.
     pub async fn best(&self) -> Accelerator {
         if self.finding().await.kvm == Kvm::Works { Accelerator::Kvm } else { Accelerator::Tcg }
+    }
+
+    /// Runs the same guest under emulation, which must always work; tells a broken emulator from a broken KVM.
+    pub async fn try_emulation(&self) -> Result<(), Fault> {
+        let missing = || Fault::new(FaultKind::Unsupported, format!("{EMULATOR} is not installed"));
+        let qemu = emulator().ok_or_else(missing)?;
+        match probe::run(&qemu, "tcg", PROBE_DEADLINE * 6).await? {
+            Outcome::Works => Ok(()),
+            other => Err(Fault::other(format!("{EMULATOR} does not run a small guest under emulation: {other:?}"))),
+        }
     }
 
     async fn look(&self) -> Finding {
@@ -176,7 +186,8 @@ pub async fn read(libvirt: &Libvirt) -> Result<Capabilities, Fault> {
         .await?;
     let machines = machines(&Element::read(&host)?);
     if test {
-        let none = Capabilities { accelerators, machines, cpus: Vec::new(), uefi: false, secure_boot: false, tpm: false };
+        let none =
+            Capabilities { accelerators, machines, cpus: Vec::new(), uefi: false, secure_boot: false, tpm: false };
         return Ok(none);
     }
     if machines.is_empty() {

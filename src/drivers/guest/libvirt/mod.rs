@@ -21,7 +21,9 @@ mod error;
 mod events;
 mod ffi;
 mod lifecycle;
+mod live;
 mod probe;
+mod reconfigure;
 mod survey;
 pub mod xml;
 
@@ -34,7 +36,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-pub use capabilities::{Accelerators, Finding};
+pub use capabilities::{Accelerators, Finding, Kvm};
 pub use connection::{Call, Done, Limits, Pool, SYSTEM};
 pub use error::Failure;
 
@@ -167,14 +169,15 @@ impl VmDriver for Libvirt {
 
     async fn reconfigure(
         &self,
-        _target: &Target<'_>,
+        target: &Target<'_>,
         _old: &Domain,
-        _new: &Machine,
-        _paths: &[String],
-        _secrets: &SecretValues,
-        _now: bool,
+        new: &Machine,
+        paths: &[String],
+        secrets: &SecretValues,
+        now: bool,
     ) -> Result<Changed, Fault> {
-        Err(Fault::other("not yet"))
+        let new = if paths.iter().any(|p| p == "accelerator") { self.resolved(new).await? } else { new.clone() };
+        reconfigure::reconfigure(self, target.into(), &new, paths, secrets, now).await
     }
 
     async fn set_record(&self, target: &Target<'_>, record: &Record) -> Result<(), Fault> {

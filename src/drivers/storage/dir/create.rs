@@ -13,9 +13,7 @@ use super::spot::{self, Spot};
 use super::{Dir, Preallocation, same_mark, tree};
 use crate::base::crash::point;
 use crate::base::{Attempt as _, Fault, FaultKind, Mark, Name, Size};
-use crate::drivers::storage::{
-    Format, NewVolume, OnProgress, Source, VolumeInfo, file_system, header, qcow2, qemu_img,
-};
+use crate::drivers::storage::{Format, NewVolume, OnProgress, Source, VolumeInfo, header, qcow2, qemu_img};
 use crate::kinds::storage::Content;
 
 const SECTOR: u64 = 512;
@@ -132,7 +130,7 @@ async fn empty(dir: &Dir, new: &NewVolume, spot: &Spot) -> Result<(), Fault> {
     let (place, size, preallocation) = (spot.clone(), new.size, dir.preallocation);
     let by_qemu = match spot.format {
         Format::Qcow2 => preallocation != Preallocation::Off || size.bytes() > qcow2::MAX_SIZE,
-        Format::Raw => preallocation == Preallocation::Full && spot.content == Content::Images,
+        Format::Raw => preallocation == Preallocation::Full,
         Format::Vmdk => true,
         Format::Subvol => false,
     };
@@ -154,8 +152,6 @@ async fn empty(dir: &Dir, new: &NewVolume, spot: &Spot) -> Result<(), Fault> {
     if by_qemu {
         let word = if spot.format == Format::Vmdk { "off" } else { preallocation.word() };
         qemu_img::create(&spot.staged(), spot.format, size, word).await?;
-    } else if spot.content == Content::Rootdir && spot.format == Format::Raw {
-        file_system::make(&spot.staged()).await?;
     }
     point("storage.dir.create.filled");
     Ok(())

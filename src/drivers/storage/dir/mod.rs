@@ -21,10 +21,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
+pub(super) use self::create::check_size;
 use self::lock::Lock;
 pub use self::options::{DirOptions, Preallocation, check_path};
 use self::sidecar::Sidecar;
+pub(super) use self::snapshots::check_name as check_snapshot;
 use self::spot::Spot;
+pub(super) use self::spot::{check_name, formats};
 use self::tree::Tree;
 use super::offload::Offload;
 use super::{

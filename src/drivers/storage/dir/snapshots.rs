@@ -19,7 +19,8 @@ impl Dir {
     }
 }
 
-fn check_name(snapshot: &str) -> Result<(), Fault> {
+/// Refuses names that no snapshot can have.
+pub fn check_name(snapshot: &str) -> Result<(), Fault> {
     if snapshot.is_empty() || snapshot.len() > 63 || snapshot.starts_with('-') || snapshot.chars().any(char::is_control)
     {
         let shown: String = snapshot.chars().take(80).collect();

@@ -47,7 +47,7 @@ async fn made() -> Stage {
 async fn a_machine_is_made_started_and_then_left_alone() {
     let stage = made().await;
     assert_eq!(stage.fake.calls(), ["define web-1", "start web-1"]);
-    assert_eq!(stage.shelf.calls(), ["create vm-web-1-root"]);
+    assert_eq!(stage.shelf.calls(), ["create vm-web-1-root", "remark vm-web-1-root"]);
     let domain = stage.fake.find("web-1").await.unwrap().unwrap();
     assert_eq!(domain.uuid, stage.uid.uuid());
     assert_eq!(domain.configured.links[&name("eth0")], Some(Link::Network { name: "lan".into() }));

@@ -43,10 +43,6 @@ impl Shelf {
         self.open().calls.clone()
     }
 
-    pub fn forget_calls(&self) {
-        self.open().calls.clear();
-    }
-
     pub fn lose(&self, name: &str) {
         self.open().volumes.remove(name);
     }

@@ -48,10 +48,10 @@ impl Progress for Quiet {
 /// Where a run is broken off: before the Nth effect's work, or after it.
 #[derive(Default)]
 pub struct Crashing {
-    seen: AtomicUsize,
+    pub seen: AtomicUsize,
     pub before: Option<usize>,
     pub after: Option<usize>,
-    pub open: std::sync::Mutex<Vec<(Uid, String, Value)>>,
+    pub open: std::sync::Mutex<Vec<(Uid, usize, String, Value)>>,
 }
 
 impl Crashing {
@@ -65,7 +65,7 @@ impl Journal for Crashing {
     async fn intent(&self, _resource: &Ref, _uid: Uid, effect: &str, detail: &Value) -> Result<Uid, Fault> {
         let number = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
         let id = Uid::fresh();
-        self.open.lock().unwrap().push((id, effect.to_owned(), detail.clone()));
+        self.open.lock().unwrap().push((id, number, effect.to_owned(), detail.clone()));
         if self.before == Some(number) {
             return Err(Fault::other("crash before"));
         }
@@ -73,10 +73,12 @@ impl Journal for Crashing {
     }
 
     async fn done(&self, id: Uid) -> Result<(), Fault> {
-        if self.after == Some(self.seen.load(Ordering::SeqCst)) {
+        let mut open = self.open.lock().unwrap();
+        let number = open.iter().find(|(known, ..)| *known == id).map(|(_, number, ..)| *number);
+        if self.after == number {
             return Err(Fault::other("crash after"));
         }
-        self.open.lock().unwrap().retain(|(open, _, _)| *open != id);
+        open.retain(|(known, ..)| *known != id);
         Ok(())
     }
 }
@@ -240,7 +242,7 @@ impl Stage {
     pub async fn recover(&self, journal: &Crashing, deleted: bool) {
         let open = std::mem::take(&mut *journal.open.lock().unwrap());
         let spec = self.catalog.get(&self.vm).map(|r| r.spec.clone()).filter(|_| !deleted);
-        for (_, effect, detail) in open {
+        for (_, _, effect, detail) in open {
             let quiet = Crashing::default();
             self.task(&quiet, async |task| KindName::VirtualMachine.undo(task, spec.as_ref(), &effect, &detail).await)
                 .await

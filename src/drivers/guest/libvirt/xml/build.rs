@@ -1,8 +1,10 @@
 //! Builds the domain of a new machine: an empty domain to which every section is applied, and the buses to grow on.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
-use super::patch::apply;
+use super::patch::{Around, apply};
 use super::{Element, Host, mark, os};
 use crate::base::Fault;
 use crate::drivers::guest::{Machine, Record, SecretValues};
@@ -41,7 +43,8 @@ pub fn build(
         devices.nodes.extend(ports(machine).map(super::Node::Element));
     }
     domain.push(devices);
-    apply(&mut domain, None, machine, Some(record), secrets, host)?;
+    let around = Around { record: Some(record), taken: &BTreeSet::new() };
+    apply(&mut domain, None, machine, around, secrets, host)?;
     Ok(domain)
 }
 
@@ -65,7 +68,8 @@ fn ports(machine: &Machine) -> impl Iterator<Item = Element<'static>> + use<> {
     // The controllers for USB, the agent's channel, the balloon and random numbers take a port each.
     let taken = 4 + on_virtio + on_scsi + spec.nics.len() + spec.pci.len();
     let count = if os::is_q35(&spec.machine()) { u32::try_from(taken).unwrap_or(0) + SPARE_PORTS } else { 0 };
-    let root = (count > 0).then(|| Element::new("controller").with("type", "pci").with("index", 0).with("model", "pcie-root"));
+    let root =
+        (count > 0).then(|| Element::new("controller").with("type", "pci").with("index", 0).with("model", "pcie-root"));
     let port = |n| Element::new("controller").with("type", "pci").with("index", n).with("model", "pcie-root-port");
     root.into_iter().chain((1..=count).map(port))
 }

@@ -19,8 +19,8 @@ pub struct Slot {
     pub target: String,
     /// The number of its thread, when it has one.
     pub iothread: Option<u32>,
-    /// The SCSI controller it hangs on, when that is its own.
-    pub controller: Option<u32>,
+    /// The SCSI controller and the unit on it, when libvirt must not pick them.
+    pub unit: Option<(u32, u32)>,
 }
 
 /// The names of targets on a bus start with this.
@@ -67,12 +67,16 @@ pub fn element(
 /// The element of the cloud-init seed's drive.
 pub fn seed_element(seed: &std::path::Path, bus: Bus, target: &str) -> Result<Element<'static>, Fault> {
     let mut element = Element::new("disk").with("type", "file").with("device", "cdrom");
-    let attachment = Attachment::File { path: seed.to_owned(), format: crate::drivers::storage::Format::Raw };
-    source::apply(&mut element, Some(&attachment))?;
+    source::apply(&mut element, Some(&seed_attachment(seed)))?;
     element.push(Element::new("target").with("dev", target).with("bus", word(bus)));
     element.push(Element::new("readonly"));
     give_alias(&mut element, SEED.to_owned());
     Ok(element)
+}
+
+/// How the cloud-init seed is reached.
+pub fn seed_attachment(seed: &std::path::Path) -> Attachment {
+    Attachment::File { path: seed.to_owned(), format: crate::drivers::storage::Format::Raw }
 }
 
 /// Makes an element say what the spec says, except how its bytes are reached.
@@ -95,7 +99,11 @@ pub fn apply(element: &mut Element<'_>, disk: &Disk, slot: &Slot) {
     let target = element.entry("target");
     target.set("dev", &slot.target);
     target.set("bus", word(bus));
-    if disk.ssd() { target.set("rotation_rate", 1) } else { target.unset("rotation_rate") }
+    if disk.ssd() {
+        target.set("rotation_rate", 1)
+    } else {
+        target.unset("rotation_rate")
+    }
     apply_limits(element, &disk.limits());
     element.remove_all("readonly");
     if disk.read_only() || disk.media() == Media::Cdrom {
@@ -103,22 +111,30 @@ pub fn apply(element: &mut Element<'_>, disk: &Disk, slot: &Slot) {
     }
     element.replace_all("serial", disk.serial.iter().map(|s| Element::new("serial").text_inside(s)));
     apply_boot_order(element, disk.boot_order);
-    if bus == Bus::Scsi {
-        apply_controller(element, slot.controller);
+    if let Some((controller, unit)) = slot.unit.filter(|unit| unit_of(element) != Some(*unit)) {
+        let address = Element::new("address").with("type", "drive").with("controller", controller);
+        let address = address.with("bus", 0).with("target", 0).with("unit", unit);
+        element.replace_all("address", [address]);
     }
 }
 
-/// A disk with a thread of its own has a SCSI controller of its own.
-fn apply_controller(element: &mut Element<'_>, controller: Option<u32>) {
-    let now = element.first("address").and_then(|a| a.parse::<u32>("controller"));
-    match controller {
-        Some(controller) if now != Some(controller) => {
-            let address = Element::new("address").with("type", "drive").with("controller", controller);
-            let address = address.with("bus", 0).with("target", 0).with("unit", 0);
-            element.replace_all("address", [address]);
-        }
-        _ => {}
-    }
+/// The controller and the unit a disk hangs on.
+fn unit_of(element: &Element<'_>) -> Option<(u32, u32)> {
+    let address = element.first("address").filter(|a| a.get("type") == Some("drive"))?;
+    Some((address.parse("controller")?, address.parse("unit").unwrap_or(0)))
+}
+
+/// A unit on the SCSI controller that no disk has.
+pub fn free_unit(domain: &Element<'_>, controller: u32) -> u32 {
+    let devices = domain.first("devices").into_iter();
+    let used: BTreeSet<u32> = devices
+        .flat_map(|d| d.all("disk"))
+        .filter(|d| d.attribute(&["target"], "bus") == Some("scsi"))
+        .filter_map(unit_of)
+        .filter(|(c, _)| *c == controller)
+        .map(|(_, unit)| unit)
+        .collect();
+    (0..).find(|n| !used.contains(n)).unwrap_or(0)
 }
 
 /// libvirt's names of the limits, with the values; 0 is no limit.
@@ -219,19 +235,30 @@ pub fn scsi_threads(domain: &Element<'_>) -> Vec<(u32, u32)> {
         .collect()
 }
 
+/// The SCSI controller of that index.
+pub fn find_scsi<'d, 'a>(domain: &'d Element<'a>, index: u32) -> Option<&'d Element<'a>> {
+    let is_it = |e: &&Element<'a>| e.get("type") == Some("scsi") && e.parse("index") == Some(index);
+    domain.first("devices")?.all("controller").find(is_it)
+}
+
+/// The numbers of a domain's input/output threads.
+pub fn threads(domain: &Element<'_>) -> BTreeSet<u32> {
+    let count = domain.text_at(&["iothreads"]).and_then(|t| t.trim().parse::<u32>().ok()).unwrap_or(0);
+    let listed = domain.first("iothreadids").into_iter().flat_map(|ids| ids.all("iothread"));
+    let listed: BTreeSet<u32> = listed.filter_map(|t| t.parse("id")).collect();
+    if listed.is_empty() { (1..=count).collect() } else { listed }
+}
+
 /// Where the disk hangs, as far as a new element for it must say the same.
 pub fn slot(domain: &Element<'_>, element: &Element<'_>) -> Slot {
-    let controller = element.first("address").and_then(|a| a.parse::<u32>("controller"));
-    let threads = scsi_threads(domain);
-    let own = controller.and_then(|c| threads.iter().find(|(index, _)| *index == c));
     let is_scsi = element.attribute(&["target"], "bus") == Some("scsi");
+    let unit = unit_of(element).filter(|_| is_scsi);
+    let threads = scsi_threads(domain);
+    let thread = unit.and_then(|(c, _)| threads.iter().find(|(index, _)| *index == c)).map(|(_, thread)| *thread);
     Slot {
         target: target_of(element).to_owned(),
-        iothread: element
-            .first("driver")
-            .and_then(|d| d.parse("iothread"))
-            .or_else(|| own.filter(|_| is_scsi).map(|(_, thread)| *thread)),
-        controller: own.filter(|_| is_scsi).map(|(index, _)| *index),
+        iothread: element.first("driver").and_then(|d| d.parse("iothread")).or(thread),
+        unit,
     }
 }
 
@@ -242,8 +269,8 @@ pub fn read(element: &Element<'_>, threads: &[(u32, u32)]) -> Result<(Disk, Opti
     let attachment = source::read(element)?;
     let media = if element.get("device") == Some("cdrom") { Media::Cdrom } else { Media::Disk };
     let bus = element.attribute(&["target"], "bus").and_then(from_word);
-    let controller = element.first("address").and_then(|a| a.parse::<u32>("controller"));
-    let shared = bus == Some(Bus::Scsi) && threads.iter().any(|(index, _)| Some(*index) == controller);
+    let on_thread = |(controller, _)| threads.iter().any(|(index, _)| *index == controller);
+    let shared = bus == Some(Bus::Scsi) && unit_of(element).is_some_and(on_thread);
     let disk = Disk {
         media: Some(media),
         format: (media == Media::Disk).then(|| attachment.as_ref().map(source::format)).flatten(),

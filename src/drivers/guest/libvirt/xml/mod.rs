@@ -26,18 +26,23 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer, value::StrDeserializer};
 
 pub use build::build;
-pub use disk::{Slot, element as disk_element, find as find_disk, slot as disk_slot, limits as disk_limits};
-pub use hostdev::{find as find_hostdev, pci_element, usb_element};
-pub use nic::{element as nic_element, find as find_nic, kilobytes};
+pub use cpu::{PERIOD, quota};
+pub use devices::graphics;
+pub use disk::{
+    find as find_disk, find_scsi, limits as disk_limits, seed as seed_drive, seed_attachment, slot as disk_slot,
+    target_of, targets as disk_targets, threads,
+};
+pub use hostdev::find as find_hostdev;
+pub use nic::{apply as set_nic, find as find_nic};
 pub use patch::{PASSWORD, give_names, overlay, patch, scsi_element};
 pub use read::{Names, read, settle};
+pub use source::apply as set_source;
 pub use tree::{Element, Node, XmlError};
 
 use crate::base::Name;
-use crate::drivers::guest::Machine;
 
 #[cfg(doc)]
-use crate::drivers::guest;
+use crate::drivers::guest::Machine;
 
 /// What the XML means on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

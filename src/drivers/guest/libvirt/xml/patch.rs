@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Element, Host, Slot, boot_order, cpu, devices, disk, give_alias, hostdev, memory, nic, os, source};
+use super::disk::Slot;
+use super::{Element, Host, boot_order, cpu, devices, disk, give_alias, hostdev, memory, nic, os, source};
 use crate::base::{Fault, Name};
 use crate::drivers::guest::{Machine, Record, SecretValues};
 use crate::kinds::vm::{Bus, Disk};
@@ -12,15 +13,25 @@ use crate::kinds::vm::{Bus, Disk};
 /// The path of the screen's password among the secrets.
 pub const PASSWORD: &str = "display.password";
 
-/// Makes the domain, which says what `old` says, say what `new` says.
+/// Makes the domain, which says what `old` says, say what `new` says; new disks get none of the `taken` targets.
 pub fn patch(
     domain: &mut Element<'_>,
     old: &Machine,
     new: &Machine,
     secrets: &SecretValues,
     host: Host,
+    taken: &BTreeSet<String>,
 ) -> Result<(), Fault> {
-    apply(domain, Some(old), new, None, secrets, host)
+    apply(domain, Some(old), new, Around { record: None, taken }, secrets, host)
+}
+
+/// What else is known when disks get their places.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// Where disks come from.
+    pub record: Option<&'a Record>,
+    /// Targets that the running guest uses.
+    pub taken: &'a BTreeSet<String>,
 }
 
 /// Applies every section that is not as it was; all of them to a new domain.
@@ -28,7 +39,7 @@ pub(super) fn apply(
     domain: &mut Element<'_>,
     old: Option<&Machine>,
     new: &Machine,
-    record: Option<&Record>,
+    around: Around<'_>,
     secrets: &SecretValues,
     host: Host,
 ) -> Result<(), Fault> {
@@ -85,7 +96,7 @@ pub(super) fn apply(
     if differs!(watchdog) {
         devices::apply_watchdog(domain, spec.watchdog.as_ref());
     }
-    apply_disks(domain, old, new, record)?;
+    apply_disks(domain, old, new, around)?;
     apply_nics(domain, old, new);
     apply_hostdevs(domain, old, new);
     apply_seed(domain, old, new)?;
@@ -97,7 +108,7 @@ fn apply_disks(
     domain: &mut Element<'_>,
     old: Option<&Machine>,
     new: &Machine,
-    record: Option<&Record>,
+    around: Around<'_>,
 ) -> Result<(), Fault> {
     let had = |name: &Name| old.and_then(|old| old.spec.disks.get(name));
     if let Some(old) = old {
@@ -109,7 +120,7 @@ fn apply_disks(
     let mut order: Vec<(&Name, &Disk)> = new.spec.disks.iter().collect();
     order.sort_by_key(|(name, disk)| {
         let has_image = disk.image.is_some()
-            || record.and_then(|r| r.disks.get(*name)).is_some_and(|origin| origin.image.is_some());
+            || around.record.and_then(|r| r.disks.get(*name)).is_some_and(|origin| origin.image.is_some());
         (disk.boot_order.unwrap_or(u32::MAX), disk.media(), !has_image)
     });
     for (name, wanted) in order {
@@ -118,12 +129,9 @@ fn apply_disks(
         if had(name) == Some(wanted) && source::same(attachment, old_attachment) {
             continue;
         }
-        let slot = make_slot(domain, name, wanted, &new.spec.machine());
+        let slot = make_slot(domain, name, wanted, &new.spec.machine(), around.taken);
         let wanted = Disk { bus: Some(wanted.bus_on(&new.spec.machine())), ..wanted.clone() };
-        let place = domain.first_mut("devices").and_then(|d| {
-            d.children_mut()
-                .find(|e| is_disk(e, name))
-        });
+        let place = domain.first_mut("devices").and_then(|d| d.children_mut().find(|e| is_disk(e, name)));
         match place {
             Some(element) => {
                 if !source::same(attachment, old_attachment) {
@@ -145,26 +153,29 @@ fn is_disk(element: &Element<'_>, name: &Name) -> bool {
 }
 
 /// Where a disk hangs: where it hung, as far as that still fits; else on the next free place, made when there is none.
-pub fn make_slot(domain: &mut Element<'_>, name: &Name, wanted: &Disk, machine: &str) -> Slot {
+fn make_slot(domain: &mut Element<'_>, name: &Name, wanted: &Disk, machine: &str, taken: &BTreeSet<String>) -> Slot {
     let bus = wanted.bus_on(machine);
     let now = disk::find(domain, name).map(|e| disk::slot(domain, e)).unwrap_or_default();
     let mut slot = Slot::default();
     let same_prefix = now.target.strip_prefix(disk::prefix(bus)).is_some_and(|rest| !rest.is_empty());
-    slot.target = if same_prefix { now.target.clone() } else { disk::free_target(bus, &disk::targets(domain)) };
+    slot.target =
+        if same_prefix { now.target.clone() } else { disk::free_target(bus, &(&disk::targets(domain) | taken)) };
     let own_thread = wanted.iothread() && matches!(bus, Bus::Virtio | Bus::Scsi);
     if own_thread {
         slot.iothread = now.iothread.or_else(|| Some(make_thread(domain)));
     }
     if bus == Bus::Scsi {
-        slot.controller = match slot.iothread {
-            Some(thread) => Some(now.controller.unwrap_or_else(|| make_scsi(domain, Some(thread)))),
-            None => {
-                // Any free unit of the shared controller will do; libvirt picks it.
-                make_scsi(domain, None);
-                None
-            }
+        slot.unit = match slot.iothread {
+            Some(thread) => Some(
+                now.unit.filter(|_| now.iothread.is_some()).unwrap_or_else(|| (make_scsi(domain, Some(thread)), 0)),
+            ),
+            None => match make_scsi(domain, None) {
+                // libvirt picks the place on the first controller by the target.
+                0 => None,
+                controller => Some((controller, disk::free_unit(domain, controller))),
+            },
         };
-        if slot.controller.is_none() && now.controller.is_some() {
+        if slot.unit.is_none() && now.iothread.is_some() {
             let element = domain.entry("devices").children_mut().find(|e| is_disk(e, name));
             element.into_iter().for_each(|e| e.remove_all("address"));
         }
@@ -198,7 +209,9 @@ fn make_scsi(domain: &mut Element<'_>, thread: Option<u32>) -> u32 {
         return index(shared);
     }
     let used: BTreeSet<u32> = devices.children().filter(is_scsi).map(index).collect();
-    let free = (0..).find(|n| !used.contains(n)).unwrap_or(0);
+    // The first one is for those without a thread, since libvirt puts disks there unasked.
+    let first = u32::from(thread.is_some());
+    let free = (first..).find(|n| !used.contains(n)).unwrap_or(first);
     devices.push(scsi_element(free, thread));
     free
 }
@@ -226,8 +239,7 @@ fn apply_nics(domain: &mut Element<'_>, old: Option<&Machine>, new: &Machine) {
             continue;
         }
         let place = domain.first_mut("devices").and_then(|d| {
-            d.children_mut()
-                .find(|e| e.name == "interface" && nic::name_of(e).is_some_and(|(n, _)| n == *name))
+            d.children_mut().find(|e| e.name == "interface" && nic::name_of(e).is_some_and(|(n, _)| n == *name))
         });
         match place {
             Some(element) => nic::apply(element, wanted, link, old_link),
@@ -273,10 +285,7 @@ fn apply_seed(domain: &mut Element<'_>, old: Option<&Machine>, new: &Machine) ->
         return Ok(());
     };
     let bus = if os::is_q35(&new.spec.machine()) { Bus::Sata } else { Bus::Ide };
-    let attachment = crate::drivers::storage::Attachment::File {
-        path: seed.clone(),
-        format: crate::drivers::storage::Format::Raw,
-    };
+    let attachment = disk::seed_attachment(seed);
     match domain.first_mut("devices").and_then(|d| d.children_mut().find(|e| is_seed(e))) {
         Some(drive) => source::apply(drive, Some(&attachment))?,
         None => {
@@ -338,7 +347,11 @@ pub fn overlay(old: &Machine, new: &Machine, paths: &[String]) -> Result<Machine
     Ok(machine)
 }
 
-fn take<T: Clone>(to: &mut std::collections::BTreeMap<Name, T>, from: &std::collections::BTreeMap<Name, T>, name: &str) {
+fn take<T: Clone>(
+    to: &mut std::collections::BTreeMap<Name, T>,
+    from: &std::collections::BTreeMap<Name, T>,
+    name: &str,
+) {
     match from.get_key_value(name) {
         Some((name, value)) => {
             to.insert(name.clone(), value.clone());

@@ -6,7 +6,7 @@ use super::{Element, Host, boot_order, cpu, devices, disk, hostdev, memory, nic,
 use crate::base::{Attempt as _, Fault, Name, Size};
 use crate::drivers::guest::Machine;
 use crate::drivers::storage::Attachment;
-use crate::kinds::vm::{VmSpec, FirmwareType};
+use crate::kinds::vm::{FirmwareType, VmSpec};
 
 /// The names of devices by what identifies them, since a running device keeps the alias it was started with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,11 +23,18 @@ impl Names {
         Some(self.by_identity.get(&("disks", identity.clone())).cloned().unwrap_or(identity))
     }
 
+    /// What identifies the device of that name, where it had a name of ours.
+    pub fn identity(&self, section: &str, name: &Name) -> Option<&Name> {
+        self.by_identity.iter().find(|((sort, _), n)| *sort == section && *n == name).map(|((_, identity), _)| identity)
+    }
+
     /// The target and the name of every disk.
     pub fn disks(&self) -> impl Iterator<Item = (String, Name)> {
         let named = self.by_identity.iter().filter(|((sort, _), _)| *sort == "disks");
         let unnamed = self.unnamed.get("disks").into_iter().flatten();
-        named.map(|((_, target), name)| (target.to_string(), name.clone())).chain(unnamed.map(|n| (n.to_string(), n.clone())))
+        named
+            .map(|((_, target), name)| (target.to_string(), name.clone()))
+            .chain(unnamed.map(|n| (n.to_string(), n.clone())))
     }
 
     /// The name of a device, noted for the running one.
