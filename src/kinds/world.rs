@@ -57,8 +57,9 @@ impl World {
     pub fn open(reach: Reach) -> Self {
         let Reach { node, data_dir, hypervisor, containers } = reach;
         let secrets = Secrets::below(&data_dir.join("secrets"));
-        let vms = guest::open(hypervisor.as_deref().unwrap_or(HYPERVISOR), &data_dir);
-        let networks = NetworkDrivers::open(&data_dir);
+        let hypervisor = hypervisor.as_deref().unwrap_or(HYPERVISOR);
+        let vms = guest::open(hypervisor, &data_dir);
+        let networks = NetworkDrivers::open(hypervisor, &data_dir);
         let cts = container::open(containers.as_deref().unwrap_or(container::CONTAINERS));
         Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, cts, networks }
     }
