@@ -57,7 +57,11 @@ impl Scene {
     /// An empty world.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut world = World::open("n1".parse().unwrap(), dir.path().to_owned());
+        let mut world = World::open(reeve::kinds::Reach {
+            node: "n1".parse().unwrap(),
+            data_dir: dir.path().to_owned(),
+            hypervisor: None,
+        });
         world.clock = Arc::new(TestClock::at("2026-11-22T00:00:00Z".parse().unwrap()));
         Self { dir, world, catalog: Catalog::default(), uids: BTreeMap::new(), notes: Notes::default() }
     }
