@@ -7,6 +7,7 @@ mod image;
 mod layers;
 mod manifests;
 mod network;
+mod node_doctor;
 mod plan_cases;
 mod samples;
 mod scene;
