@@ -5,4 +5,5 @@ mod image;
 mod layers;
 mod manifests;
 mod plan_cases;
+mod storage_driver;
 mod store;
