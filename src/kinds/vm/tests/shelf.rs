@@ -115,6 +115,7 @@ impl Storage for Shelf {
             format: new.format,
             size: new.size,
             allocated: None,
+            problem: None,
             mark: Some(new.mark.clone()),
         };
         inner.volumes.insert(new.name.clone(), info.clone());

@@ -87,7 +87,12 @@ impl Stage {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fake = Arc::new(Fake::new());
-        let mut world = World::open(name("n1"), dir.path().to_owned());
+        let mut world = World::open(crate::kinds::Reach {
+            node: name("n1"),
+            data_dir: dir.path().to_owned(),
+            hypervisor: None,
+            containers: None,
+        });
         world.vms = fake.clone();
         world.clock = Arc::new(TestClock::at("2026-11-22T12:00:00Z".parse().unwrap()));
         let mut stage = Self {
