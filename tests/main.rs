@@ -11,5 +11,6 @@ mod node_doctor;
 mod plan_cases;
 mod samples;
 mod scene;
+mod storage_driver;
 mod store;
 mod vm_driver;
