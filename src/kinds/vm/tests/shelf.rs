@@ -115,7 +115,9 @@ impl Storage for Shelf {
             format: new.format,
             size: new.size,
             allocated: None,
+            problem: None,
             mark: Some(new.mark.clone()),
+            problem: None,
         };
         inner.volumes.insert(new.name.clone(), info.clone());
         Ok(info)
