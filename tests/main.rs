@@ -1,9 +1,16 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
 
 mod cli;
+mod ct_driver;
+mod error_codes;
 mod image;
 mod layers;
 mod manifests;
+mod network;
+mod node_doctor;
 mod plan_cases;
+mod samples;
+mod scene;
 mod storage_driver;
 mod store;
+mod vm_driver;

@@ -13,6 +13,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const OUTPUT_LIMIT: usize = 256 << 20;
 const ERROR_LIMIT: usize = 1 << 20;
 
+/// Where a program is found: on the PATH, or where administrators' programs are.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
 /// A program to run with its arguments.
 #[derive(Debug, Clone)]
 pub struct Command {

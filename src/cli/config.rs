@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::args::Global;
 use super::error::{CliError, Result};
 use crate::base::Name;
+use crate::kinds::Reach;
 
 const FILE: &str = "/etc/reeve/config.yaml";
 const DATA_DIR: &str = "/var/lib/reeve";
@@ -21,10 +22,10 @@ pub struct ConfigFile {
     pub node: Option<Name>,
     /// How many resources are worked on at once.
     pub parallel: Option<u16>,
-    /// Where libvirt is reached.
-    pub libvirt_uri: Option<String>,
-    /// Where LXC keeps its containers.
-    pub lxc_path: Option<PathBuf>,
+    /// The hypervisor's address, such as `qemu:///system`.
+    pub hypervisor: Option<String>,
+    /// The container runtime's address, such as `lxc:/var/lib/lxc`.
+    pub containers: Option<String>,
 }
 
 /// The configuration in force.
@@ -36,10 +37,10 @@ pub struct Config {
     pub node: Name,
     /// How many resources are worked on at once.
     pub parallel: usize,
-    /// Where libvirt is reached, when not at the default place.
-    pub libvirt_uri: Option<String>,
-    /// Where LXC keeps its containers, when not at the default place.
-    pub lxc_path: Option<PathBuf>,
+    /// The hypervisor's address, when not at the default place.
+    pub hypervisor: Option<String>,
+    /// The container runtime's address, when not at the default place.
+    pub containers: Option<String>,
 }
 
 impl Config {
@@ -50,7 +51,7 @@ impl Config {
             None if Path::new(FILE).exists() => parse(Path::new(FILE))?,
             None => ConfigFile::default(),
         };
-        let ConfigFile { data_dir, node, parallel, libvirt_uri, lxc_path } = file;
+        let ConfigFile { data_dir, node, parallel, hypervisor, containers } = file;
         Ok(Self {
             data_dir: global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into()),
             node: match node {
@@ -58,9 +59,21 @@ impl Config {
                 None => host()?,
             },
             parallel: usize::from(parallel.unwrap_or(8)).clamp(1, 64),
-            libvirt_uri,
-            lxc_path,
+            hypervisor,
+            containers,
         })
+    }
+}
+
+impl Config {
+    /// Where the outside of this node is.
+    pub fn reach(&self) -> Reach {
+        Reach {
+            node: self.node.clone(),
+            data_dir: self.data_dir.clone(),
+            hypervisor: self.hypervisor.clone(),
+            containers: self.containers.clone(),
+        }
     }
 }
 
@@ -68,7 +81,7 @@ fn parse(path: &Path) -> Result<ConfigFile> {
     let bad = |why: String| {
         CliError::with_help(
             format!("the configuration {} cannot be read: {why}", path.display()),
-            "its fields are dataDir, node, parallel, libvirtUri and lxcPath",
+            "its fields are dataDir, node, parallel, hypervisor and containers",
         )
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;

@@ -41,7 +41,7 @@ impl Session {
 
     /// The world of this node.
     pub fn world(&self) -> World {
-        World::open(self.config.node.clone(), self.config.data_dir.clone())
+        World::open(self.config.reach())
     }
 
     /// Where the store is.

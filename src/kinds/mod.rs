@@ -15,7 +15,7 @@ pub use kind::{Claim, Console, Have, Kind, Observed, PowerRequest, Reference, Re
 pub use resource::{API_VERSION, Metadata, Places, Resource};
 pub use scope::{Catalog, Scope};
 pub use shape::{Shape, Types};
-pub use world::{Journal, Options, Progress, Task, World};
+pub use world::{Journal, Options, Progress, Reach, Task, World};
 
 pub mod container;
 pub mod image;
@@ -32,6 +32,8 @@ list::kinds! {
     Image            "image"     image::ImageKind        ["img"];
     Network          "network"   network::NetworkKind    ["net"];
     Node             "node"      node::NodeKind          [];
+    VirtualMachine   "vm"        vm::VmKind              ["virtualmachine"];
+    Container        "ct"        container::ContainerKind ["lxc"];
 }
 
 /// A resource's kind and name, written `vm/web-1`.

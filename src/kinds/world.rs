@@ -11,11 +11,26 @@ use super::{KindName, Metadata, Ref, Scope, Spec};
 use crate::base::clock::SystemClock;
 use crate::base::secret::Secrets;
 use crate::base::{Clock, Disruption, Fault, FaultKind, Mark, Name, Uid};
+use crate::drivers::container::{self, CtDriver};
 use crate::drivers::guest::{self, VmDriver};
+use crate::drivers::network::NetworkDrivers;
 use crate::drivers::storage::{Storage, Storages};
 
 /// Where the hypervisor is, when nothing else is said.
 pub const HYPERVISOR: &str = "qemu:///system";
+
+/// Where the outside of a node is.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// The node's name.
+    pub node: Name,
+    /// Where Reeve keeps its own files.
+    pub data_dir: PathBuf,
+    /// The hypervisor's address; libvirt's on this host when not given.
+    pub hypervisor: Option<String>,
+    /// The container runtime's address; LXC's on this host when not given.
+    pub containers: Option<String>,
+}
 
 /// Everything outside that kinds may reach.
 pub struct World {
@@ -31,14 +46,31 @@ pub struct World {
     pub storages: Storages,
     /// The hypervisor of virtual machines.
     pub vms: Arc<dyn VmDriver>,
+    /// Network drivers.
+    pub networks: NetworkDrivers,
+    /// The runtime of containers.
+    pub cts: Arc<dyn CtDriver>,
 }
 
 impl World {
-    /// The real world of this node; nothing is connected or touched yet.
-    pub fn open(node: Name, data_dir: PathBuf) -> Self {
+    /// The world of this node, as `reach` says; nothing is connected or touched yet.
+    pub fn open(reach: Reach) -> Self {
+        let Reach { node, data_dir, hypervisor, containers } = reach;
         let secrets = Secrets::below(&data_dir.join("secrets"));
-        let vms = guest::open(HYPERVISOR);
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms }
+        let hypervisor = hypervisor.as_deref().unwrap_or(HYPERVISOR);
+        let vms = guest::open(hypervisor, &data_dir);
+        let networks = NetworkDrivers::open(hypervisor, &data_dir);
+        let cts = container::open(containers.as_deref().unwrap_or(container::CONTAINERS));
+        Self {
+            node,
+            data_dir,
+            clock: Arc::new(SystemClock),
+            secrets,
+            storages: Storages::default(),
+            vms,
+            cts,
+            networks,
+        }
     }
 
     /// The storage of that name, opened by its manifest.

@@ -87,6 +87,7 @@ fn check_version(entries: Entries<'_>, start: Spot, found: &mut Found) {
     }
 }
 
+/// The kind; the one most likely meant, when it is misspelt, so that the rest is checked as well.
 fn read_kind(entries: Entries<'_>, start: Spot, found: &mut Found) -> Option<KindName> {
     let known = || KindName::ALL.iter().map(|k| k.as_str());
     let Some((_, node)) = entries.get("kind") else {
@@ -99,9 +100,10 @@ fn read_kind(entries: Entries<'_>, start: Spot, found: &mut Found) -> Option<Kin
         found.error("manifest/wrong-type", node.spot(), "kind is no text", help);
         return None;
     };
-    let kind = KindName::ALL.iter().copied().find(|k| k.as_str() == text);
+    let exactly = |text: &str| KindName::ALL.iter().copied().find(|k| k.as_str() == text);
+    let kind = exactly(text);
+    let near = KindName::find(text).or_else(|| nearest(text, known()).and_then(exactly));
     if kind.is_none() {
-        let near = KindName::find(text).map(KindName::as_str).or_else(|| nearest(text, known()));
         let help = match near {
             _ if text == "List" => "write each resource as a document of its own, with a line `---` between".to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
@@ -109,7 +111,7 @@ fn read_kind(entries: Entries<'_>, start: Spot, found: &mut Found) -> Option<Kin
         };
         found.error("manifest/unknown-kind", node.spot(), format!("there is no kind {}", quoted(text)), help);
     }
-    kind
+    kind.or(near)
 }
 
 fn read_metadata<'a>(entries: Entries<'a>, start: Spot, found: &mut Found) -> (Value, Option<(&'a str, Spot)>) {

@@ -1,14 +1,14 @@
 //! Images: fetched and copied, whole or not at all, and kept apart by source.
 
-mod scene;
+mod real_image;
 mod server;
 
 use reeve::base::{FaultKind, Size};
 use reeve::kinds::{KindName, Live, Observed, Ref, image};
 use serde_json::json;
 
-use self::scene::{Scene, sha256, text};
 use self::server::{Answer, Server};
+use crate::scene::{Scene, sha256, text};
 
 /// Bytes that look like nothing, so that they pass as a raw disk.
 fn bytes(seed: u8) -> Vec<u8> {

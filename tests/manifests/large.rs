@@ -72,16 +72,15 @@ fn an_alias_bomb_is_refused_at_once() {
 
 #[test]
 fn aliases_within_the_budget_are_taken() {
-    let loaded = load("aliases", &storage("  content: &c [images]\n  options: {path: /srv, a: *c, b: *c}\n"));
+    let text = "apiVersion: reeve/v1\nkind: Node\nmetadata: {name: &n x, labels: &l {a: *n}}\nspec: {labels: *l}\n";
+    let loaded = load("aliases", text);
     assert!(loaded.resources.len() == 1 && loaded.complete, "{:?}", loaded.diagnostics);
 }
 
 #[test]
 fn a_long_name_is_one_problem() {
-    let text = format!(
-        "apiVersion: reeve/v1\nkind: Storage\nmetadata: {{name: {}}}\nspec: {{driver: dir}}\n",
-        "x".repeat(300)
-    );
+    let name = "x".repeat(300);
+    let text = format!("apiVersion: reeve/v1\nkind: Node\nmetadata: {{name: {name}}}\nspec: {{}}\n");
     let loaded = load("name", &text);
     assert_eq!(codes(&loaded), ["manifest/bad-name"]);
     assert!(loaded.diagnostics.0[0].message.contains("300 characters"));

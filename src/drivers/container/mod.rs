@@ -17,6 +17,11 @@ use crate::kinds::container::CtSpec;
 
 pub mod fake;
 pub mod lxc;
+mod open;
+mod running;
+
+pub use open::{CONTAINERS, open};
+pub use running::can_live;
 
 /// Where a file system of a container is on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +209,8 @@ pub struct Fill {
     pub unprivileged: bool,
     /// The archive its content comes from; `None`: it stays empty.
     pub archive: Option<PathBuf>,
+    /// Leaves what is there alone: a file system is made only where nothing was ever written, and nothing is unpacked.
+    pub keep: bool,
 }
 
 /// What changing a container did.
@@ -229,24 +236,6 @@ pub struct Capabilities {
     pub swap: bool,
     /// Whether containers without privileges can be made; if not, why.
     pub unprivileged: Result<(), String>,
-}
-
-/// Whether a change at `path` can be made in a guest that runs as `running`, to become `new`.
-///
-/// New mounts and devices can be added; what is mounted already is changed by a restart.
-pub fn can_live(path: &str, running: &CtSpec, new: &CtSpec) -> bool {
-    let mut parts = path.split('.');
-    let (head, entry, field) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    match (head, entry, field) {
-        ("cpu" | "memory" | "hostname" | "nameservers" | "searchdomain", ..) => true,
-        ("description" | "tags" | "node" | "runStrategy" | "reconcile" | "startup" | "stopTimeout", ..) => true,
-        ("nics", _, Some("dhcp4" | "dhcp6")) => false,
-        ("nics", Some(_), _) => true,
-        ("rootfs", Some("size" | "image"), _) | ("mounts", _, Some("size" | "backup")) => true,
-        ("mounts", Some(name), _) => !running.mounts.contains_key(name) && new.mounts.contains_key(name),
-        ("devices", Some(name), _) => !running.devices.contains_key(name) && new.devices.contains_key(name),
-        _ => false,
-    }
 }
 
 /// One container runtime on this node.
@@ -275,7 +264,7 @@ pub trait CtDriver: Send + Sync {
     /// Puts `record` beside a container and changes nothing else; `target.owner` is the present one, `None` before adoption.
     async fn set_record(&self, target: &Target<'_>, record: &Record) -> Result<(), Fault>;
 
-    /// Makes the container what `new` says, touching of the running guest only what stands below `paths`.
+    /// Configures the container as `new` says, and touches of the running guest only what stands below `paths`.
     ///
     /// With `now`, the running guest is changed too where that needs no restart; the rest waits for the next start.
     async fn reconfigure(
@@ -292,10 +281,13 @@ pub trait CtDriver: Send + Sync {
     /// Starts it; nothing when it runs.
     async fn start(&self, target: &Target<'_>) -> Result<(), Fault>;
 
-    /// Asks the guest to shut down, and switches it off when it takes longer than `within`; nothing when it is stopped.
+    /// Asks the guest to shut down and waits; says whether it went down in time.
     ///
     /// `intent` is noted first: [`Intent::Stop`] to keep it stopped, [`Intent::Restart`] when it is to be started again.
-    async fn stop(&self, target: &Target<'_>, within: Duration, intent: Intent) -> Result<(), Fault>;
+    async fn shutdown(&self, target: &Target<'_>, within: Duration, intent: Intent) -> Result<bool, Fault>;
+
+    /// Switches it off at once; nothing when it does not run.
+    async fn kill(&self, target: &Target<'_>, intent: Intent) -> Result<(), Fault>;
 
     /// Forgets a container that does not run; its file systems stay.
     async fn undefine(&self, target: &Target<'_>) -> Result<(), Fault>;

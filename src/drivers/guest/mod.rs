@@ -49,7 +49,7 @@ pub struct Machine {
 }
 
 /// What a network card is connected to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type")]
 pub enum Link {
     /// One of the hypervisor's own networks.

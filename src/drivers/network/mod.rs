@@ -4,6 +4,9 @@
 //! form, so that the two compare. Only a network with our mark and the mark's UID is changed or removed, and none is
 //! removed while something is plugged in.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::base::{Fault, FaultKind, Mark, Name};
@@ -19,7 +22,7 @@ mod sysfs;
 pub use marks::Marks;
 
 /// One network as it is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Seen {
     /// Its name.
     pub name: Name,
@@ -57,6 +60,47 @@ pub trait Networks: Send + Sync {
 
     /// Removes a network that carries the mark's UID; one that is not there counts as removed.
     async fn delete(&self, name: &Name, expect: &Mark) -> Result<(), Fault>;
+}
+
+/// The sorts of networks a node has.
+#[derive(Clone)]
+pub struct NetworkDrivers {
+    /// Those that libvirt keeps; `None` in a build without it.
+    pub libvirt: Option<Arc<dyn Networks>>,
+    /// Bridges that Reeve makes.
+    pub bridge: Arc<dyn Networks>,
+    /// Whether the host has a bridge of a name, and what is plugged into it.
+    pub host: fn(&str) -> Option<Vec<String>>,
+}
+
+impl NetworkDrivers {
+    /// Those that go with the hypervisor at `uri`; nothing is connected or touched yet.
+    ///
+    /// With a hypervisor at `fake:/path/to/state.json` the networks are fakes too, their state in files beside that one.
+    pub fn open(uri: &str, data_dir: &Path) -> Self {
+        if let Some(path) = uri.strip_prefix("fake:") {
+            let fake = |sort: &str| Arc::new(fake::FakeNetworks::kept_in(&Path::new(path).with_extension(sort)));
+            return Self { libvirt: Some(fake("networks")), bridge: fake("bridges"), host: fake::host };
+        }
+        #[cfg(feature = "libvirt")]
+        let libvirt: Option<Arc<dyn Networks>> = {
+            use crate::drivers::guest::libvirt::Pool;
+            Some(Arc::new(libvirt::LibvirtNetworks::new(Pool::new(uri), data_dir)))
+        };
+        #[cfg(not(feature = "libvirt"))]
+        let libvirt = None;
+        Self { libvirt, bridge: Arc::new(bridge::Bridges::new(data_dir)), host: bridge::ports_of }
+    }
+
+    /// The driver of networks with this spec.
+    pub fn of(&self, spec: &NetworkSpec) -> Result<&Arc<dyn Networks>, Fault> {
+        if !spec.by_libvirt() {
+            return Ok(&self.bridge);
+        }
+        let none =
+            || Fault::new(FaultKind::Unsupported, "this reeve was built without libvirt, which keeps the network");
+        self.libvirt.as_ref().ok_or_else(none)
+    }
 }
 
 /// Refuses a network that does not carry the UID of `mark`.

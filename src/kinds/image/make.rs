@@ -1,7 +1,7 @@
 //! Makes an image: get the bytes, look into them, put them on the shelf. Any part of it may be repeated.
 
 use super::shelf::{Kept, Shelf, Sidecar, modified, part_note, remove_file};
-use super::{ImageKind, ImageSpec, copy, fetch, inspect};
+use super::{ImageKind, ImageSpec, copy, debian, fetch, inspect};
 use crate::base::fault::Attempt as _;
 use crate::base::{Fault, FaultKind, Size};
 use crate::kinds::{Kind as _, Task};
@@ -52,6 +52,15 @@ pub async fn adopt(task: &Task<'_>, spec: &ImageSpec) -> Result<(), Fault> {
     shelf.note(&kept.path, &kept.sidecar)
 }
 
+/// Clears away what a broken-off run left, save a download that the image still needs.
+pub fn undo(task: &Task<'_>, spec: Option<&ImageSpec>) -> Result<(), Fault> {
+    let name = &task.meta.name;
+    let shelf = Shelf::of(task.world);
+    shelf.make()?;
+    let _lock = shelf.lock(name)?;
+    shelf.clean(name, task.uid, spec)
+}
+
 /// Removes every file of the image, those of earlier sources too.
 pub async fn remove(task: &Task<'_>) -> Result<(), Fault> {
     let name = &task.meta.name;
@@ -100,6 +109,18 @@ async fn get(task: &Task<'_>, shelf: &Shelf, spec: &ImageSpec) -> Result<(), Fau
         if stored.is_err() {
             remove_file(&to)?;
         }
+        return stored;
+    }
+    if let Some(debian) = &source.debian {
+        let dir = shelf.build_dir(task.uid);
+        let stored = match debian::build(task, spec, debian, &dir).await {
+            Ok(file) => {
+                let sum = copy::digest(task, &file).await?;
+                store(task, shelf, spec, &file, sum).await
+            }
+            Err(fault) => Err(fault),
+        };
+        debian::clear(&dir)?;
         return stored;
     }
     Err(Fault::new(FaultKind::Invalid, format!("image/{name} has no source")).help("run `reeve validate`"))

@@ -1,11 +1,12 @@
 //! Something guests are made from: a disk, an installation medium, or a container's root file system.
 //!
-//! An image is brought to the node once ([`make`]), from a URL ([`fetch`]), a file ([`copy`]) or Debian packages, looked
+//! An image is brought to the node once ([`make`]), from a URL ([`fetch`]), a file ([`copy`]) or Debian packages ([`debian`]), looked
 //! into ([`inspect`]) and kept on the [`shelf`] under the digest of its source. Guests get copies of it, so that nothing
 //! done to an image ever reaches a guest that exists.
 
 mod check;
 mod copy;
+mod debian;
 mod fetch;
 mod inspect;
 mod make;
@@ -172,6 +173,14 @@ impl Kind for ImageKind {
 
     async fn adopt(task: &Task<'_>, spec: &ImageSpec, _live: &ImageLive) -> Result<(), Fault> {
         task.effect("mark-image", Value::Null, make::adopt(task, spec)).await
+    }
+
+    async fn undo(task: &Task<'_>, spec: Option<&ImageSpec>, _effect: &str, _detail: &Value) -> Result<(), Fault> {
+        make::undo(task, spec)
+    }
+
+    fn spec_of(live: &ImageLive) -> Option<ImageSpec> {
+        Some(live.spec.clone())
     }
 }
 

@@ -175,7 +175,7 @@ impl Shelf {
     ///
     /// The caller holds the image's lock.
     pub fn clean(&self, name: &Name, uid: crate::base::Uid, keep: Option<&ImageSpec>) -> Result<(), Fault> {
-        remove_tree(&self.build_dir(uid))?;
+        super::debian::clear(&self.build_dir(uid))?;
         let kept = keep.map(|spec| self.path(name, spec, "part"));
         let Ok(entries) = fs::read_dir(&self.0) else { return Ok(()) };
         for path in entries.flatten().map(|e| e.path()) {

@@ -47,8 +47,13 @@ fn check_fields(spec: &NetworkSpec, report: &mut Report<'_>) {
         ("device", spec.device.is_some(), outward),
     ];
     for (path, _, _) in given.iter().filter(|(_, is, may)| *is && !may) {
-        let what = if host { "a bridge of the host, which Reeve never touches,".to_owned() } else { format!("type {word}") };
-        let help = if host { format!("leave {path} out, or let Reeve make the bridge with create: true") } else { format!("leave {path} out") };
+        let what =
+            if host { "a bridge of the host, which Reeve never touches,".to_owned() } else { format!("type {word}") };
+        let help = if host {
+            format!("leave {path} out, or let Reeve make the bridge with create: true")
+        } else {
+            format!("leave {path} out")
+        };
         report.error("network/field", path, format!("{what} has no {path}"), help);
     }
     if outward && spec.cidr.is_none() && spec.cidr6.is_none() {
@@ -60,7 +65,12 @@ fn check_fields(spec: &NetworkSpec, report: &mut Report<'_>) {
         );
     }
     if !made && spec.bridge.is_none() {
-        report.error("network/bridge-missing", "", "a network of type bridge needs a bridge", "add bridge, such as br0");
+        report.error(
+            "network/bridge-missing",
+            "",
+            "a network of type bridge needs a bridge",
+            "add bridge, such as br0",
+        );
     }
 }
 
@@ -101,7 +111,13 @@ fn check_v6(text: &str, report: &mut Report<'_>) {
     match text.parse::<Ipv6Net>() {
         Err(_) => cidr_error("cidr6", text, "is no IPv6 address with a prefix length", "fd00:40::1/64", report),
         Ok(net) if net.prefix_len() > 126 || net.prefix_len() < 16 || net.addr() == net.network() => {
-            cidr_error("cidr6", text, "is not a host's address in a network with room for guests", "fd00:40::1/64", report);
+            cidr_error(
+                "cidr6",
+                text,
+                "is not a host's address in a network with room for guests",
+                "fd00:40::1/64",
+                report,
+            );
         }
         Ok(_) => {}
     }
@@ -134,7 +150,12 @@ fn check_dhcp(dhcp: &Dhcp, net: Option<Ipv4Net>, report: &mut Report<'_>) {
         let path = |field: &str| format!("dhcp.hosts.{name}.{field}");
         if !is_mac(&host.mac) {
             let message = format!("{:?} is no MAC address of one interface", host.mac);
-            report.error("network/mac", &path("mac"), message, "write six pairs of hexadecimal digits: 52:54:00:12:34:56");
+            report.error(
+                "network/mac",
+                &path("mac"),
+                message,
+                "write six pairs of hexadecimal digits: 52:54:00:12:34:56",
+            );
         }
         inside(&path("address"), &host.address, net, report);
         let mac = host.mac.to_ascii_lowercase();
@@ -195,7 +216,8 @@ fn inside(path: &str, text: &str, net: Option<Ipv4Net>, report: &mut Report<'_>)
 }
 
 fn is_mac(text: &str) -> bool {
-    let bytes: Vec<u8> = text.split(':').filter(|p| p.len() == 2).filter_map(|p| u8::from_str_radix(p, 16).ok()).collect();
+    let bytes: Vec<u8> =
+        text.split(':').filter(|p| p.len() == 2).filter_map(|p| u8::from_str_radix(p, 16).ok()).collect();
     text.split(':').count() == 6 && bytes.len() == 6 && bytes[0] & 1 == 0 && text.bytes().all(|b| b != b'+')
 }
 
@@ -205,7 +227,12 @@ fn check_dns(spec: &NetworkSpec, report: &mut Report<'_>) {
         && (domain.len() > 253 || !domain.split('.').all(is_label))
     {
         let message = format!("{domain:?} is no domain name");
-        report.error("network/domain", "domain", message, "write labels with dots between them, such as lan.example.org");
+        report.error(
+            "network/domain",
+            "domain",
+            message,
+            "write labels with dots between them, such as lan.example.org",
+        );
     }
     let Some(Dns { enabled, forwarders, hosts }) = &spec.dns else { return };
     let addresses = forwarders.iter().flatten().enumerate().map(|(i, a)| (format!("dns.forwarders.{i}"), a));
@@ -221,7 +248,12 @@ fn check_dns(spec: &NetworkSpec, report: &mut Report<'_>) {
         report.error("network/dns", "dns", message, "leave enabled out, or the rest");
     }
     if used && spec.cidr.is_none() && spec.cidr6.is_none() {
-        report.error("network/dns", "dns", "a network without an address has no DNS server", "add cidr, or leave dns out");
+        report.error(
+            "network/dns",
+            "dns",
+            "a network without an address has no DNS server",
+            "add cidr, or leave dns out",
+        );
     }
 }
 
@@ -320,7 +352,8 @@ mod tests {
         assert_eq!(nat(json!({"bridge": "this-is-far-too-long"})), "network/interface");
         assert_eq!(nat(json!({"bridge": "-x"})), "network/interface");
         assert_eq!(nat(json!({"bridge": "../x"})), "network/interface");
-        for bad in ["10.40.0.0/24", "10.40.0.255/24", "10.40.0.1", "10.40.0.1/31", "10.400.0.1/24", "127.0.0.1/24", "x"] {
+        for bad in ["10.40.0.0/24", "10.40.0.255/24", "10.40.0.1", "10.40.0.1/31", "10.400.0.1/24", "127.0.0.1/24", "x"]
+        {
             assert_eq!(nat(json!({ "cidr": bad })), "network/cidr", "{bad}");
         }
         assert_eq!(nat(json!({"cidr6": "10.0.0.1/24"})), "network/cidr");

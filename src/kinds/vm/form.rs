@@ -41,6 +41,27 @@ pub(super) fn settle(spec: &mut VmSpec) {
     settle_devices(spec);
 }
 
+/// The spec as a person would write it: without what follows from the rest.
+pub(super) fn plain(spec: &VmSpec) -> VmSpec {
+    let mut plain = spec.clone();
+    plain.node = None;
+    if let Some(cpu) = &mut plain.cpu {
+        let count = cpu.count();
+        cpu.max_cores = cpu.max_cores.filter(|most| *most != count);
+    }
+    if let Some(memory) = &mut plain.memory {
+        let size = memory.size();
+        memory.max = memory.max.filter(|most| *most != size);
+    }
+    let machine = plain.machine();
+    for disk in plain.disks.values_mut() {
+        let bus = disk.bus.take();
+        disk.bus = bus.filter(|bus| *bus != disk.bus_on(&machine));
+    }
+    plain.prune();
+    plain
+}
+
 fn settle_machine(spec: &mut VmSpec) {
     if let Some(display) = &mut spec.display
         && display.r#type() == DisplayType::None
@@ -128,7 +149,10 @@ mod tests {
                 json!({"disks": {"a": {"bootOrder": 2}, "c": {}}, "nics": {"b": {"bootOrder": 1}}}),
                 json!({"disks": {"a": {"bus": "virtio"}, "c": {}}, "nics": {"b": {}}, "boot": {"order": ["b", "a"]}}),
             ),
-            (json!({"nics": {"a": {"mac": "52:54:00:AB:00:01"}}}), json!({"nics": {"a": {"mac": "52:54:00:ab:00:01"}}})),
+            (
+                json!({"nics": {"a": {"mac": "52:54:00:AB:00:01"}}}),
+                json!({"nics": {"a": {"mac": "52:54:00:ab:00:01"}}}),
+            ),
             (json!({"nics": {"a": {"rate": "100001kbps"}}}), json!({"nics": {"a": {"rate": "100008kbps"}}})),
             (json!({"disks": {"a": {"image": "x"}}}), json!({"disks": {"a": {"image": "y"}}})),
             (json!({"firmware": {"type": "bios", "secureBoot": false}}), json!({"firmware": null})),

@@ -161,14 +161,18 @@ impl CtDriver for Lxc {
         power::start(&host, target.name, record).await
     }
 
-    async fn stop(&self, target: &Target<'_>, within: Duration, intent: Intent) -> Result<(), Fault> {
+    async fn shutdown(&self, target: &Target<'_>, within: Duration, intent: Intent) -> Result<bool, Fault> {
         let host = self.host()?;
         let _lock = keep::lock(&host.paths, target.name).await?;
-        let (files, _) = power::held(&host, target).await?;
-        if let Some(record) = files.record {
-            keep::put_record(&host.paths, target.name, &Record { intent, ..record })?;
-        }
-        power::stop(&host, target.name, within).await
+        power::intend(&host, target, intent).await?;
+        power::shutdown(&host, target.name, within).await
+    }
+
+    async fn kill(&self, target: &Target<'_>, intent: Intent) -> Result<(), Fault> {
+        let host = self.host()?;
+        let _lock = keep::lock(&host.paths, target.name).await?;
+        power::intend(&host, target, intent).await?;
+        power::kill(&host, target.name).await
     }
 
     async fn undefine(&self, target: &Target<'_>) -> Result<(), Fault> {

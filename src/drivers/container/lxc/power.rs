@@ -6,7 +6,7 @@ use super::host::{Host, Ids};
 use super::seen::{self, Files, State};
 use super::{Root, apart::Apart, config, device, keep, net, rootfs};
 use crate::base::{Attempt as _, Fault, FaultKind, Name, Size};
-use crate::drivers::container::{Backing, Intent, Place, Power, Record};
+use crate::drivers::container::{Backing, Intent, Place, Power, Record, Target};
 
 /// Starts a container that is ours, and gives it what LXC has no settings for.
 pub async fn start(host: &Host, name: &Name, mut record: Record) -> Result<(), Fault> {
@@ -121,30 +121,47 @@ async fn settle(host: &Host, name: &Name, record: &Record) -> Result<(), Fault> 
     Ok(())
 }
 
-/// Stops a container: in order within a time, then at once.
-pub async fn stop(host: &Host, name: &Name, within: Duration) -> Result<(), Fault> {
-    let state = seen::state(host, name).await?;
-    if !state.power.active() {
+/// Notes what is wanted of a container's power.
+pub async fn intend(host: &Host, target: &Target<'_>, intent: Intent) -> Result<(), Fault> {
+    let (files, _) = held(host, target).await?;
+    match files.record.filter(|r| r.intent != intent) {
+        Some(record) => keep::put_record(&host.paths, target.name, &Record { intent, ..record }),
+        None => Ok(()),
+    }
+}
+
+/// Asks the guest to shut down; says whether it went down within the time.
+pub async fn shutdown(host: &Host, name: &Name, within: Duration) -> Result<bool, Fault> {
+    let doing = || format!("shutting container {name} down");
+    match seen::state(host, name).await?.power {
+        Power::Stopped => return Ok(true),
+        Power::Frozen => drop(super::program("lxc-unfreeze", host, name).run().await.attempt(doing)?),
+        Power::Running | Power::Changing => {}
+    }
+    // It ends with 1 when the time is over and with 2 when the container stopped by itself; what counts is the state.
+    let call = super::program("lxc-stop", host, name).args(["--nokill", "-t", &within.as_secs().max(1).to_string()]);
+    call.ok(&[0, 1, 2]).deadline(within + Duration::from_secs(60)).run().await.attempt(doing)?;
+    Ok(!seen::state(host, name).await?.power.active())
+}
+
+/// Switches a container off.
+pub async fn kill(host: &Host, name: &Name) -> Result<(), Fault> {
+    if !seen::state(host, name).await?.power.active() {
         return Ok(());
     }
-    if state.power == Power::Frozen {
-        super::program("lxc-unfreeze", host, name).run().await.attempt(|| format!("resuming container {name}"))?;
-    }
-    let call = super::program("lxc-stop", host, name).args(["-t", &within.as_secs().to_string()]);
-    // It says 2 for one that stopped by itself meanwhile.
-    let call = call.ok(&[0, 2]).deadline(within + Duration::from_secs(60));
-    call.run().await.attempt(|| format!("stopping container {name}"))?;
+    let call = super::program("lxc-stop", host, name).arg("--kill").ok(&[0, 2]);
+    call.run().await.attempt(|| format!("switching container {name} off"))?;
     for _ in 0..100 {
         if !seen::state(host, name).await?.power.active() {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err(Fault::new(FaultKind::Deadline, format!("container {name} was told to stop and still runs")))
+    Err(Fault::new(FaultKind::Deadline, format!("container {name} was switched off and still runs")))
 }
 
 /// A container's files and state, which must be there and be its owner's.
-pub async fn held(host: &Host, target: &crate::drivers::container::Target<'_>) -> Result<(Files, State), Fault> {
+pub async fn held(host: &Host, target: &Target<'_>) -> Result<(Files, State), Fault> {
     let name = target.name;
     let files = seen::files(host, name)?
         .ok_or_else(|| Fault::new(FaultKind::NotFound, format!("there is no container {name}")))?;

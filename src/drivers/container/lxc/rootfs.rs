@@ -16,6 +16,9 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Makes a file system at a place and fills it; what was there is lost.
 pub async fn fill(fill: &Fill, host: &Host) -> Result<(), Fault> {
     let ids = if fill.unprivileged { Some(host.ids.clone()?) } else { None };
+    if fill.keep && !blank(&fill.place).await? {
+        return hand_over(&fill.place, ids).await;
+    }
     match &fill.place {
         Place::Image(path) | Place::Block(path) => {
             wait_until_free(path).await?;
@@ -43,6 +46,43 @@ async fn make(path: &Path, ids: Option<Ids>) -> Result<(), Fault> {
         .await
         .attempt(|| format!("making a file system on {}", path.display()))
         .map(drop)
+}
+
+/// Whether nothing was ever written to a place.
+async fn blank(place: &Place) -> Result<bool, Fault> {
+    let path = place.path();
+    let doing = || format!("looking into {}", path.display());
+    match place {
+        Place::Directory(_) | Place::File(_) => Ok(false),
+        Place::Image(_) => {
+            let file = File::open(path).attempt(doing)?;
+            match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(0)) {
+                Err(rustix::io::Errno::NXIO) => Ok(true),
+                Ok(_) => Ok(false),
+                Err(error) => Err(std::io::Error::from(error)).attempt(doing),
+            }
+        }
+        Place::Block(_) => {
+            let mut start = vec![0; 1 << 20];
+            let read = File::open(path).and_then(|f| f.take(1 << 20).read(&mut start)).attempt(doing)?;
+            let known = Command::new("blkid").arg("-p").arg(path).ok(&[0, 2]).run().await.attempt(doing)?;
+            Ok(known.status == 2 && start[..read].iter().all(|b| *b == 0))
+        }
+    }
+}
+
+/// Gives an empty file system, as a storage makes it, to the guest's root; one with something in it stays as it is.
+async fn hand_over(place: &Place, ids: Option<Ids>) -> Result<(), Fault> {
+    if matches!(place, Place::File(_)) {
+        return Ok(());
+    }
+    let apart = Apart::mount(place).await?;
+    let empty = std::fs::read_dir(apart.root())
+        .attempt(|| format!("looking into {}", place.path().display()))
+        .map(|entries| entries.flatten().all(|e| e.file_name() == "lost+found"));
+    let done = empty.and_then(|empty| if empty { own(&apart.root(), ids) } else { Ok(()) });
+    let ended = apart.end().await;
+    done.and(ended)
 }
 
 /// Removes everything in a directory, and keeps the directory.

@@ -41,6 +41,11 @@ impl Failure {
         matches!(self, Self::Libvirt(error) if is_disconnect(error))
     }
 
+    /// Whether libvirt said so in these words.
+    pub fn says(&self, words: &str) -> bool {
+        matches!(self, Self::Libvirt(error) if error.message().contains(words))
+    }
+
     /// Whether what was named is not there.
     pub fn not_found(&self) -> bool {
         match self {

@@ -1,6 +1,214 @@
 //! Virtual machines through libvirt.
+//!
+//! Every call goes to a [`Pool`] of connections, on threads of its own, with a deadline. A machine becomes a domain's XML
+//! and comes back from it in `xml`; what is ours carries our record in the domain's metadata, and each device its name as
+//! a user alias. Reading is in bulk: one list, one state call, and the XML of those domains only that are new or of
+//! which an event said that they changed (`survey`). A change is always written to the configured domain as an edit
+//! of what is there, and done to the running guest first where that works without a restart (`reconfigure`).
+//!
+//! ```text
+//! list, find        survey     -> xml::read
+//! define            lifecycle  -> xml::build
+//! reconfigure       reconfigure-> xml::overlay, xml::patch; live: one libvirt call a change
+//! start .. undefine lifecycle
+//! snapshots, agent  snapshot, agent
+//! capabilities      capabilities, probe
+//! ```
 
+mod capabilities;
 pub mod connection;
 mod error;
+mod events;
 mod ffi;
+mod lifecycle;
+mod live;
+mod probe;
+mod reconfigure;
+mod survey;
 pub mod xml;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+pub use capabilities::{Accelerators, Finding, Kvm};
+pub use connection::{Call, Done, Limits, Pool, SYSTEM};
+pub use error::Failure;
+
+use super::{
+    Capabilities, Changed, Domain, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target, VmDriver,
+};
+use crate::base::{Fault, FaultKind, Uid};
+use crate::kinds::vm::Accelerator;
+use events::Events;
+use survey::Cache;
+
+/// The driver.
+pub struct Libvirt {
+    pool: Pool,
+    host: xml::Host,
+    accelerators: Accelerators,
+    capabilities: OnceCell<Capabilities>,
+    cache: Arc<Cache>,
+    events: Arc<Events>,
+}
+
+impl Libvirt {
+    /// The driver over these connections; what it finds out about the host it keeps below `data_dir`.
+    pub fn new(pool: Pool, data_dir: PathBuf) -> Self {
+        let cache = Arc::new(Cache::default());
+        let events = Arc::new(Events::new(cache.clone()));
+        Self {
+            host: xml::Host::here(pool.uri()),
+            accelerators: Accelerators::new(data_dir),
+            capabilities: OnceCell::new(),
+            cache,
+            events,
+            pool,
+        }
+    }
+
+    /// The connections, for others that talk to the same libvirt.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Which accelerators work here; what `reeve doctor` tells.
+    pub fn accelerators(&self) -> &Accelerators {
+        &self.accelerators
+    }
+
+    /// Reads every domain again at the next `list`, whatever events said.
+    pub fn reread(&self) {
+        self.cache.forget_all();
+    }
+
+    /// The machine with `accelerator: auto` turned into what works here.
+    async fn resolved(&self, machine: &Machine) -> Result<Machine, Fault> {
+        let mut machine = machine.clone();
+        if machine.spec.accelerator() == Accelerator::Auto {
+            let found = if self.host.test { Accelerator::Tcg } else { self.accelerators.best().await };
+            machine.spec.accelerator = Some(found);
+        }
+        Ok(machine)
+    }
+}
+
+/// Which machine is meant, for use on another thread.
+#[derive(Debug, Clone)]
+struct Meant {
+    name: String,
+    uuid: Uuid,
+    owner: Option<Uid>,
+}
+
+impl From<&Target<'_>> for Meant {
+    fn from(target: &Target<'_>) -> Self {
+        Self { name: target.name.to_owned(), uuid: target.uuid, owner: target.owner }
+    }
+}
+
+impl Meant {
+    /// The domain, when it is there and whose it must be.
+    fn find(&self, connection: &virt::connect::Connect) -> Done<Option<virt::domain::Domain>> {
+        let domain = match virt::domain::Domain::lookup_by_uuid(connection, self.uuid) {
+            Ok(domain) => domain,
+            Err(error) => {
+                let failure = Failure::from(error);
+                return if failure.not_found() { Ok(None) } else { Err(failure) };
+            }
+        };
+        let record = lifecycle::record_of(&domain)?;
+        Target { name: &self.name, uuid: self.uuid, owner: self.owner }.check_owner(record.as_ref())?;
+        Ok(Some(domain))
+    }
+
+    /// The domain, which must be there.
+    fn open(&self, connection: &virt::connect::Connect) -> Done<virt::domain::Domain> {
+        self.find(connection)?.ok_or_else(|| {
+            let said = format!("there is no domain {} with the UUID {}", self.name, self.uuid);
+            Fault::new(FaultKind::NotFound, said).help("plan again: it was removed meanwhile").into()
+        })
+    }
+}
+
+#[async_trait]
+impl VmDriver for Libvirt {
+    fn name(&self) -> &'static str {
+        "libvirt"
+    }
+
+    async fn capabilities(&self) -> Result<Capabilities, Fault> {
+        self.capabilities.get_or_try_init(|| capabilities::read(self)).await.cloned()
+    }
+
+    async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
+        survey::list(self).await
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Domain>, Fault> {
+        survey::find(self, name).await
+    }
+
+    async fn define(
+        &self,
+        name: &str,
+        uuid: Uuid,
+        machine: &Machine,
+        record: &Record,
+        secrets: &SecretValues,
+    ) -> Result<(), Fault> {
+        let machine = self.resolved(machine).await?;
+        lifecycle::define(self, name, uuid, &machine, record, secrets).await
+    }
+
+    async fn reconfigure(
+        &self,
+        target: &Target<'_>,
+        _old: &Domain,
+        new: &Machine,
+        paths: &[String],
+        secrets: &SecretValues,
+        now: bool,
+    ) -> Result<Changed, Fault> {
+        let new = if paths.iter().any(|p| p == "accelerator") { self.resolved(new).await? } else { new.clone() };
+        reconfigure::reconfigure(self, target.into(), &new, paths, secrets, now).await
+    }
+
+    async fn set_record(&self, target: &Target<'_>, record: &Record) -> Result<(), Fault> {
+        lifecycle::set_record(self, target.into(), record).await
+    }
+
+    async fn start(&self, target: &Target<'_>) -> Result<(), Fault> {
+        lifecycle::start(self, target.into()).await
+    }
+
+    async fn shutdown(&self, target: &Target<'_>, within: Duration) -> Result<bool, Fault> {
+        lifecycle::shutdown(self, target.into(), within).await
+    }
+
+    async fn destroy(&self, target: &Target<'_>) -> Result<(), Fault> {
+        lifecycle::destroy(self, target.into()).await
+    }
+
+    async fn undefine(&self, target: &Target<'_>) -> Result<(), Fault> {
+        lifecycle::undefine(self, target.into()).await
+    }
+
+    async fn console(&self, target: &Target<'_>) -> Result<PathBuf, Fault> {
+        lifecycle::console(self, target.into()).await
+    }
+
+    fn snapshots(&self) -> Option<&dyn GuestSnapshots> {
+        None
+    }
+
+    fn agent(&self) -> Option<&dyn GuestAgent> {
+        None
+    }
+}

@@ -25,14 +25,9 @@ pub struct Bridges {
     marks: Marks,
 }
 
-/// Whether the host has a bridge of that name, whoever made it.
-pub fn exists(bridge: &str) -> bool {
-    sysfs::is_bridge(bridge)
-}
-
-/// What is plugged into a bridge, whoever made it.
-pub fn plugged(bridge: &str) -> Vec<String> {
-    sysfs::ports(bridge)
+/// What is plugged into a bridge of the host, whoever made it; `None` when there is no such bridge.
+pub fn ports_of(bridge: &str) -> Option<Vec<String>> {
+    sysfs::is_bridge(bridge).then(|| sysfs::ports(bridge))
 }
 
 /// The bridge that carries this UID, under its own name or the one it is made under.

@@ -68,8 +68,8 @@ fn elements(spec: &NetworkSpec) -> Vec<(sys::virNetworkUpdateSection, Element<'s
     let range = xml::dhcp_range(dhcp).map(|r| (sys::VIR_NETWORK_SECTION_IP_DHCP_RANGE, r));
     let hosts = dhcp.hosts.iter().flatten();
     let hosts = hosts.map(|(name, host)| (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, xml::dhcp_host(name, host)));
-    let names = spec.dns.iter().flat_map(|d| d.hosts.iter().flatten());
-    let names = names.map(|(name, address)| (sys::VIR_NETWORK_SECTION_DNS_HOST, xml::dns_host(name, address)));
+    let names = xml::dns_hosts(spec.dns.as_ref().and_then(|d| d.hosts.as_ref()));
+    let names = names.into_iter().map(|host| (sys::VIR_NETWORK_SECTION_DNS_HOST, host));
     range.into_iter().chain(hosts).chain(names).collect()
 }
 

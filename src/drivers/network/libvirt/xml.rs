@@ -3,6 +3,7 @@
 //! Only what a spec can say is written and read. Writing starts from the XML that is there: the rest of it, such as the
 //! bridge's MAC address or what a person added, stays as it is.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -105,10 +106,11 @@ fn lease(range: Option<&Element<'_>>) -> Option<Seconds> {
 }
 
 fn dns(tree: &Element<'_>) -> Dns {
-    let hosts = tree.all("host").filter_map(|host| {
-        let name = host.all("hostname").find_map(|n| Name::new(&n.text()).ok())?;
-        Some((name, host.get("ip")?.to_owned()))
-    });
+    let names = |host: &Element<'_>| -> Vec<(Name, String)> {
+        let address = host.get("ip").unwrap_or_default().to_owned();
+        host.all("hostname").filter_map(|n| Some((Name::new(&n.text()).ok()?, address.clone()))).collect()
+    };
+    let hosts = tree.all("host").flat_map(names);
     Dns {
         enabled: Some(tree.get("enable") != Some("no")),
         forwarders: Some(tree.all("forwarder").filter_map(|f| f.get("addr").map(str::to_owned)).collect()),
@@ -166,8 +168,8 @@ fn dns_element(dns: &Dns) -> Option<Element<'static>> {
     for address in forwarders.iter().flatten() {
         element.push(Element::new("forwarder").with("addr", address));
     }
-    for (name, address) in hosts.iter().flatten() {
-        element.push(dns_host(name, address));
+    for host in dns_hosts(hosts.as_ref()) {
+        element.push(host);
     }
     (element != Element::new("dns")).then_some(element)
 }
@@ -204,9 +206,17 @@ pub fn dhcp_host(name: &Name, host: &Host) -> Element<'static> {
     Element::new("host").with("mac", &host.mac).with("name", name).with("ip", &host.address)
 }
 
-/// The element that makes a name known.
-pub fn dns_host(name: &Name, address: &str) -> Element<'static> {
-    Element::new("host").with("ip", address).child(text("hostname", name.as_str()))
+/// The elements that make names known: one an address, with all its names, since libvirt takes no second.
+pub fn dns_hosts(hosts: Option<&BTreeMap<Name, String>>) -> Vec<Element<'static>> {
+    let mut by_address: BTreeMap<&str, Vec<&Name>> = BTreeMap::new();
+    for (name, address) in hosts.into_iter().flatten() {
+        by_address.entry(address).or_default().push(name);
+    }
+    let element = |(address, names): (&str, Vec<&Name>)| {
+        let names = names.into_iter().map(|n| text("hostname", n.as_str()));
+        Element::new("host").with("ip", address).children_from(names)
+    };
+    by_address.into_iter().map(element).collect()
 }
 
 #[cfg(test)]
@@ -231,7 +241,7 @@ mod tests {
                 "domain": "Lan.Example.ORG",
                 "dhcp": {"range": ["10.40.0.100", "10.40.0.200"], "lease": "90m",
                     "hosts": {"web": {"mac": "52:54:00:AA:00:01", "address": "10.40.0.10"}}},
-                "dns": {"forwarders": ["192.0.2.1", "2001:db8:0::1"], "hosts": {"gate": "10.40.0.1"}}}),
+                "dns": {"forwarders": ["192.0.2.1", "2001:db8:0::1"], "hosts": {"gate": "10.40.0.1", "door": "10.40.0.1"}}}),
             json!({"type": "routed", "cidr": "10.40.0.1/24", "dns": {"enabled": false}}),
             json!({"type": "isolated", "bridge": "lab0"}),
         ] {

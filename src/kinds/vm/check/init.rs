@@ -114,7 +114,7 @@ fn addresses(nic: &NicConfig, at: &str, report: &mut Report<'_>) {
 }
 
 /// An address and its prefix length.
-pub(in crate::kinds::vm) fn network(text: &str) -> Option<(IpAddr, u8)> {
+fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let length: u8 = length.parse().ok()?;

@@ -5,8 +5,6 @@ mod disks;
 mod init;
 mod nics;
 
-pub(super) use init::network;
-
 use super::spec::{DisplayType, FirmwareType, Hugepages, VmSpec, WatchdogModel};
 use crate::base::{Name, Size};
 use crate::kinds::{Report, Scope};
@@ -173,7 +171,12 @@ fn screen(spec: &VmSpec, report: &mut Report<'_>) {
     }
     if display.r#type() == DisplayType::None && (display.port.is_some() || display.password.is_some()) {
         let help = "leave port and password out, or set type: vnc";
-        report.error("vm/display-field-unused", "display", "a screen that is not reached has no port or password", help);
+        report.error(
+            "vm/display-field-unused",
+            "display",
+            "a screen that is not reached has no port or password",
+            help,
+        );
     }
 }
 
@@ -233,8 +236,9 @@ fn boot_order(spec: &VmSpec, report: &mut Report<'_>) {
 /// Reports a path that is not absolute or cannot be passed on.
 fn absolute(path: &str, at: &str, report: &mut Report<'_>) {
     let up = path.split('/').any(|part| part == "..");
-    if !path.starts_with('/') || path.len() > 4096 || path.trim() != path || !is_line(path) || up {
-        let help = "write the whole path from /, without ..";
+    let odd = path.contains("//") || path.ends_with('/') || path.contains("/./");
+    if !path.starts_with('/') || path.len() > 4096 || path.trim() != path || !is_line(path) || up || odd {
+        let help = "write the whole path from /, without .. or double slashes";
         report.error("vm/path", at, format!("{path:?} is no absolute path"), help);
     }
 }

@@ -203,12 +203,16 @@ fn read_rootfs(
         Some(hook) => (hook.place.clone(), hook.options.clone()),
         None => (Place::Directory(path), words.split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect()),
     };
-    let known = record.filter(|r| r.rootfs.place == place);
-    let mut rootfs = Rootfs { host_path: Some(place.path().display().to_string()), ..Rootfs::default() };
-    if let Some(record) = known {
-        rootfs = record.spec.rootfs.clone().unwrap_or_default();
-        rootfs.size = record.rootfs.size.or(rootfs.size);
-    }
+    let known = record.map(|r| &r.rootfs).filter(|b| b.place == place && b.storage.is_some());
+    let mut rootfs = match known {
+        Some(backing) => Rootfs {
+            storage: backing.storage.clone(),
+            size: backing.size,
+            image: backing.image.clone(),
+            ..Rootfs::default()
+        },
+        None => Rootfs { host_path: Some(place.path().display().to_string()), ..Rootfs::default() },
+    };
     rootfs.read_only = Some(words.iter().any(|w| w == "ro"));
     rootfs.mount_options = words.iter().filter_map(|w| MountOption::of(w)).collect();
     rootfs.fill();
@@ -234,7 +238,8 @@ fn read_mounts(
         let Some(mount) = mount else { continue };
         let backing = record.and_then(|r| r.mounts.get(&mount));
         let known = backing.filter(|b| b.place.path() == hook.place.path());
-        let mut found = from_backing(known, record.and_then(|r| r.spec.mounts.get(&mount)), hook);
+        let mut found = from_backing(known, hook);
+        found.backup = record.and_then(|r| r.spec.mounts.get(&mount)).and_then(|m| m.backup);
         found.path = Some(format!("/{}", unescape(target)));
         found.read_only = Some(hook.options.iter().any(|o| o == "ro"));
         found.mount_options = hook.options.iter().filter_map(|o| MountOption::of(o)).collect();
@@ -244,9 +249,12 @@ fn read_mounts(
 }
 
 /// Where a mount comes from, as a manifest says it: what the record knows of the same place, else a path of the host.
-fn from_backing(known: Option<&Backing>, spec: Option<&Mount>, hook: &Hook) -> Mount {
-    match (known, spec) {
-        (Some(backing), Some(spec)) => Mount { size: backing.size.or(spec.size), ..spec.clone() },
+fn from_backing(known: Option<&Backing>, hook: &Hook) -> Mount {
+    match known {
+        Some(Backing { resource: Some(volume), .. }) => Mount { volume: Some(volume.clone()), ..Mount::default() },
+        Some(Backing { storage: Some(storage), size, .. }) => {
+            Mount { storage: Some(storage.clone()), size: *size, ..Mount::default() }
+        }
         _ => Mount { host_path: Some(hook.place.path().display().to_string()), ..Mount::default() },
     }
 }

@@ -7,6 +7,9 @@ use crate::kinds::vm::{Accelerator, Cpu, CpuRange};
 /// The period in which a limit is counted, in microseconds.
 pub const PERIOD: u64 = 100_000;
 
+/// The model that libvirt expands when a guest starts.
+pub const HOST_MODEL: &str = "host-model";
+
 /// The processor time in each period for a limit; -1 is none.
 pub fn quota(limit: Option<f64>) -> i64 {
     #[allow(clippy::cast_possible_truncation, reason = "limits are checked to be small positive numbers")]
@@ -30,7 +33,11 @@ pub fn apply(domain: &mut Element<'_>, cpu: &Cpu, old: Option<&Cpu>, accelerator
 fn apply_counts(domain: &mut Element<'_>, cpu: &Cpu, count: u32, most: u32) {
     let vcpu = domain.entry("vcpu");
     vcpu.set("placement", "static");
-    if count == most { vcpu.unset("current") } else { vcpu.set("current", count) }
+    if count == most {
+        vcpu.unset("current")
+    } else {
+        vcpu.set("current", count)
+    }
     vcpu.nodes.clear();
     vcpu.nodes.push(super::Node::Text(most.to_string().into()));
     // Which single processors are plugged in follows from the count.
@@ -64,7 +71,7 @@ fn apply_model(domain: &mut Element<'_>, model: &str, accelerator: Accelerator) 
     let mode = match model {
         "host" if accelerator == Accelerator::Kvm => "host-passthrough",
         "host" | "maximum" => "maximum",
-        "host-model" => "host-model",
+        HOST_MODEL => HOST_MODEL,
         _ => "custom",
     };
     if was == model && element.get("mode") == Some(mode) {
@@ -79,7 +86,7 @@ fn apply_model(domain: &mut Element<'_>, model: &str, accelerator: Accelerator) 
         element.set("match", "exact");
         element.push(Element::new("model").with("fallback", "forbid").text_inside(model));
     }
-    if mode == "host-model" {
+    if mode == HOST_MODEL {
         element.set("check", "partial");
     }
 }
@@ -114,7 +121,8 @@ pub fn read(domain: &Element<'_>, host: Host) -> Result<Cpu, Fault> {
     let count = vcpu.and_then(|v| v.parse("current")).unwrap_or(most);
     let topology = domain.at(&["cpu", "topology"]);
     let part = |name: &str| topology.and_then(|t| t.parse::<u32>(name)).unwrap_or(1).max(1);
-    let (sockets, threads) = if topology.is_some() { (part("sockets") * part("dies"), part("threads")) } else { (count, 1) };
+    let (sockets, threads) =
+        if topology.is_some() { (part("sockets") * part("dies"), part("threads")) } else { (count, 1) };
     let each = sockets.saturating_mul(threads);
     let (sockets, cores, threads) =
         if count.is_multiple_of(each) { (sockets, count / each, threads) } else { (count, 1, 1) };
@@ -137,7 +145,7 @@ fn read_model(domain: &Element<'_>) -> String {
     match cpu.get("mode") {
         Some("host-passthrough") => "host".to_owned(),
         Some("maximum") => if emulated { "host" } else { "maximum" }.to_owned(),
-        Some("host-model") => "host-model".to_owned(),
+        Some(HOST_MODEL) => HOST_MODEL.to_owned(),
         _ => cpu.text_at(&["model"]).map_or("qemu64".to_owned(), |m| m.trim().to_owned()),
     }
 }
@@ -173,6 +181,12 @@ fn read_pinning(domain: &Element<'_>, count: u32) -> Vec<CpuRange> {
         }
     }
     ranges(if together.is_empty() { general } else { together })
+}
+
+/// Whether these are all processors of this host, which is what taking a pinning away from a running guest leaves.
+pub fn is_whole_host(pinning: &[CpuRange]) -> bool {
+    let all = std::thread::available_parallelism().map_or(0, usize::from);
+    pinning.iter().map(|r| (r.last - r.first + 1) as usize).sum::<usize>() >= all && !pinning.is_empty()
 }
 
 /// Single processors of a set such as `0-3,^2,7`.

@@ -1,6 +1,6 @@
 //! What the machine is and boots: type, accelerator, firmware, kernel, SMBIOS.
 
-use super::{Element, Host, word};
+use super::{Element, Host};
 use crate::kinds::vm::{Accelerator, Boot, Firmware, FirmwareType, Smbios};
 
 /// Makes the domain's accelerator as the spec says.
@@ -29,9 +29,7 @@ pub fn is_q35(machine: &str) -> bool {
 
 /// Whether `wanted` is what the machine is, or the family it is of.
 pub fn same_machine(wanted: &str, is: &str) -> bool {
-    wanted == is
-        || (wanted == "q35" && is_q35(is))
-        || (wanted == "pc" && (is == "pc" || is.starts_with("pc-i440fx")))
+    wanted == is || (wanted == "q35" && is_q35(is)) || (wanted == "pc" && (is == "pc" || is.starts_with("pc-i440fx")))
 }
 
 /// Makes the domain's machine type as the spec says; another family gets new addresses.
@@ -178,16 +176,4 @@ pub fn read_smbios(domain: &Element<'_>) -> Option<Smbios> {
         sku: entry("sku"),
         family: entry("family"),
     })
-}
-
-/// Per-device boot order and the order of classes exclude each other; this takes the latter out.
-pub fn drop_boot_classes(domain: &mut Element<'_>) {
-    domain.entry("os").remove_all("boot");
-}
-
-/// The classes of devices that are tried in order, when the domain says more than libvirt's own default.
-pub fn boot_classes(domain: &Element<'_>) -> Vec<String> {
-    let Some(os) = domain.first("os") else { return Vec::new() };
-    let classes: Vec<String> = os.all("boot").filter_map(|b| b.get("dev").map(str::to_owned)).collect();
-    if classes == [word("hd")] { Vec::new() } else { classes }
 }

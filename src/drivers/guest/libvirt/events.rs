@@ -1,0 +1,74 @@
+//! What libvirt tells by itself: which domains changed, and which devices a guest let go of.
+//!
+//! One connection of its own carries the events, as long as it lives. When it breaks, nothing is known any more:
+//! everything read so far is forgotten, and it is opened again by the next one who asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::broadcast;
+use virt::connect::Connect;
+
+use super::connection::{Call, Done, Pool};
+use super::ffi::{Event, Subscription};
+use super::survey::Cache;
+use crate::base::Fault;
+
+/// Events of one libvirt.
+pub struct Events {
+    cache: Arc<Cache>,
+    sender: broadcast::Sender<Event>,
+    watch: Mutex<Option<Watch>>,
+}
+
+struct Watch {
+    connection: Connect,
+    // Dropped before the connection is closed.
+    _subscription: Subscription,
+}
+
+impl Events {
+    /// Not yet listening; what changes is forgotten from `cache`.
+    pub fn new(cache: Arc<Cache>) -> Self {
+        Self { cache, sender: broadcast::channel(256).0, watch: Mutex::new(None) }
+    }
+
+    /// Whether every change since the last look was told.
+    pub fn listening(&self) -> bool {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if watch.as_ref().is_some_and(|w| !w.connection.is_alive().unwrap_or(false)) {
+            *watch = None;
+            self.cache.forget_all();
+        }
+        watch.is_some()
+    }
+
+    /// Begins to listen, unless it does.
+    pub async fn listen(self: &Arc<Self>, pool: &Pool) -> Result<(), Fault> {
+        if self.listening() {
+            return Ok(());
+        }
+        let events = self.clone();
+        let uri = pool.uri().to_owned();
+        pool.call(Call::read("listening for libvirt's events"), move |_| events.open(&uri)).await
+    }
+
+    fn open(self: &Arc<Self>, uri: &str) -> Done<()> {
+        let connection = Connect::open(Some(uri))?;
+        let _ = connection.set_keep_alive(5, 4);
+        let (cache, sender) = (self.cache.clone(), self.sender.clone());
+        let subscription = Subscription::new(&connection, move |event: Event| {
+            cache.forget(event.uuid);
+            // Nobody may be waiting.
+            let _ = sender.send(event);
+        })?;
+        self.cache.forget_all();
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Watch { connection, _subscription: subscription });
+        Ok(())
+    }
+
+    /// Every event from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.sender.subscribe()
+    }
+}

@@ -1,0 +1,4 @@
+//! Containers by their drivers: one contract for all, and what only the real one can show.
+
+mod lab;
+mod real_lxc;

@@ -1,0 +1,5 @@
+//! Drivers for virtual machines.
+
+mod machines;
+#[cfg(feature = "libvirt")]
+mod real_libvirt;
