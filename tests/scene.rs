@@ -61,6 +61,7 @@ impl Scene {
             node: "n1".parse().unwrap(),
             data_dir: dir.path().to_owned(),
             hypervisor: Some(format!("fake:{}", dir.path().join("fake.json").display())),
+            containers: Some(format!("fake:{}", dir.path().join("cts.json").display())),
         });
         world.clock = Arc::new(TestClock::at("2026-11-22T00:00:00Z".parse().unwrap()));
         Self { dir, world, catalog: Catalog::default(), uids: BTreeMap::new(), notes: Notes::default() }

@@ -117,6 +117,7 @@ impl Storage for Shelf {
             allocated: None,
             problem: None,
             mark: Some(new.mark.clone()),
+            problem: None,
         };
         inner.volumes.insert(new.name.clone(), info.clone());
         Ok(info)
