@@ -11,6 +11,7 @@ use crate::drivers::storage::{Abilities, Attachment, Format, NewVolume, OnProgre
 use crate::kinds::storage::Content;
 
 static ABILITIES: Abilities = Abilities {
+    provisions: true,
     content: &[Content::Images],
     formats: &[Format::Qcow2, Format::Raw],
     shared: false,
@@ -116,6 +117,7 @@ impl Storage for Shelf {
             size: new.size,
             allocated: None,
             mark: Some(new.mark.clone()),
+            problem: None,
         };
         inner.volumes.insert(new.name.clone(), info.clone());
         Ok(info)
