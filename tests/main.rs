@@ -1,6 +1,7 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
 
 mod cli;
+mod container;
 mod ct_driver;
 mod error_codes;
 mod image;

@@ -165,6 +165,14 @@ fn source(spec: &CtSpec, name: &Name, at: &str, scope: &Scope<'_>, report: &mut 
     } else {
         unused(at, &[("size", mount.size.is_some())], report);
     }
+    if let Some(volume) = &mount.volume
+        && let Some(Spec::Volume(found)) = scope.spec(KindName::Volume, volume)
+        && found.content() != Content::Rootdir
+    {
+        let message = format!("volume/{volume} is a disk for virtual machines, without a file system");
+        let help = format!("say content: rootdir in volume/{volume}, or take another");
+        report.error("ct/volume-content", &format!("{at}.volume"), message, help);
+    }
     if let Some(path) = &mount.host_path {
         absolute(path, &format!("{at}.hostPath"), report);
     }
