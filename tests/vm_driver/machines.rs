@@ -43,7 +43,12 @@ fn cpu() -> impl Strategy<Value = Cpu> {
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
-    (64..512u64, of(1..512u64), any::<bool>(), prop_oneof![4 => Just(Hugepages::None), 1 => Just(Hugepages::Mi2), 1 => Just(Hugepages::Gi1)])
+    (
+        64..512u64,
+        of(1..512u64),
+        any::<bool>(),
+        prop_oneof![4 => Just(Hugepages::None), 1 => Just(Hugepages::Mi2), 1 => Just(Hugepages::Gi1)],
+    )
         .prop_map(|(size, more, balloon, hugepages)| Memory {
             size: Some(Size::mib(size)),
             balloon_min: None,
@@ -88,7 +93,13 @@ fn attachment() -> impl Strategy<Value = Attachment> {
 
 fn disk() -> impl Strategy<Value = (Disk, Option<Attachment>)> {
     let bus = prop_oneof![3 => Just(Bus::Virtio), 2 => Just(Bus::Scsi), 1 => Just(Bus::Sata), 1 => Just(Bus::Usb)];
-    let cache = prop_oneof![Just(Cache::None), Just(Cache::Writethrough), Just(Cache::Writeback), Just(Cache::Directsync), Just(Cache::Unsafe)];
+    let cache = prop_oneof![
+        Just(Cache::None),
+        Just(Cache::Writethrough),
+        Just(Cache::Writeback),
+        Just(Cache::Directsync),
+        Just(Cache::Unsafe)
+    ];
     let io = prop_oneof![Just(Io::Threads), Just(Io::Native), Just(Io::IoUring)];
     (bus, cache, of(io), any::<[bool; 5]>(), of("[A-Za-z0-9_.+-]{1,20}"), limits(), attachment()).prop_map(
         |(bus, cache, io, flags, serial, limits, attachment)| {
@@ -118,20 +129,25 @@ fn disk() -> impl Strategy<Value = (Disk, Option<Attachment>)> {
 }
 
 fn drive() -> impl Strategy<Value = (Disk, Option<Attachment>)> {
-    of(Just(Attachment::File { path: "/srv/a.iso".into(), format: Format::Raw })).prop_map(|medium| {
-        (Disk { media: Some(Media::Cdrom), bus: Some(Bus::Sata), ..Disk::default() }, medium)
-    })
+    of(Just(Attachment::File { path: "/srv/a.iso".into(), format: Format::Raw }))
+        .prop_map(|medium| (Disk { media: Some(Media::Cdrom), bus: Some(Bus::Sata), ..Disk::default() }, medium))
 }
 
 fn nic() -> impl Strategy<Value = (Nic, Option<Link>)> {
-    let model = prop_oneof![Just(NicModel::Virtio), Just(NicModel::E1000), Just(NicModel::E1000e), Just(NicModel::Rtl8139), Just(NicModel::Vmxnet3)];
+    let model = prop_oneof![
+        Just(NicModel::Virtio),
+        Just(NicModel::E1000),
+        Just(NicModel::E1000e),
+        Just(NicModel::Rtl8139),
+        Just(NicModel::Vmxnet3)
+    ];
     let link = prop_oneof![
         Just(Some(Link::Network { name: "some-net".into() })),
         Just(Some(Link::Bridge { bridge: "some-br".into() })),
         Just(None),
     ];
-    (model, any::<[u8; 3]>(), of(1..4095u16), of(576..9000u32), of(1..1_000_000u64), 1..=8u32, any::<bool>(), link).prop_map(
-        |(model, mac, vlan, mtu, rate, queues, link_up, link)| {
+    (model, any::<[u8; 3]>(), of(1..4095u16), of(576..9000u32), of(1..1_000_000u64), 1..=8u32, any::<bool>(), link)
+        .prop_map(|(model, mac, vlan, mtu, rate, queues, link_up, link)| {
             let nic = Nic {
                 model: Some(model),
                 mac: Some(format!("52:54:00:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2])),
@@ -143,8 +159,7 @@ fn nic() -> impl Strategy<Value = (Nic, Option<Link>)> {
                 ..Nic::default()
             };
             (nic, link)
-        },
-    )
+        })
 }
 
 fn display() -> impl Strategy<Value = Display> {
@@ -162,8 +177,10 @@ fn display() -> impl Strategy<Value = Display> {
 }
 
 fn simple() -> impl Strategy<Value = VmSpec> {
-    let video = prop_oneof![Just(VideoModel::Virtio), Just(VideoModel::Vga), Just(VideoModel::Cirrus), Just(VideoModel::None)];
-    let action = prop_oneof![Just(WatchdogAction::Reset), Just(WatchdogAction::InjectNmi), Just(WatchdogAction::Poweroff)];
+    let video =
+        prop_oneof![Just(VideoModel::Virtio), Just(VideoModel::Vga), Just(VideoModel::Cirrus), Just(VideoModel::None)];
+    let action =
+        prop_oneof![Just(WatchdogAction::Reset), Just(WatchdogAction::InjectNmi), Just(WatchdogAction::Poweroff)];
     let smbios = (of("[A-Za-z <&]{0,8}[A-Z]"), of("[A-Za-z0-9]{1,8}"));
     (display(), video, any::<[bool; 5]>(), of(action), of(smbios), of(text()), any::<bool>()).prop_map(
         |(display, video, flags, watchdog, smbios, description, v12)| {
@@ -177,7 +194,8 @@ fn simple() -> impl Strategy<Value = VmSpec> {
                 rng: Some(Rng { enabled: Some(rng), source: None }),
                 agent: Some(Agent { enabled: Some(agent) }),
                 tpm: tpm.then_some(Tpm { version: Some(version) }),
-                watchdog: watchdog.map(|action| Watchdog { model: Some(WatchdogModel::I6300esb), action: Some(action) }),
+                watchdog: watchdog
+                    .map(|action| Watchdog { model: Some(WatchdogModel::I6300esb), action: Some(action) }),
                 smbios: smbios
                     .map(|(product, serial)| Smbios { product, serial, ..Smbios::default() })
                     .filter(|s| *s != Smbios::default()),
@@ -227,7 +245,8 @@ pub fn machine() -> impl Strategy<Value = Machine> {
         let (disks, drives, nics, (usb, pci), seed, [boot, uefi, secure]) = devices;
         let q35 = machine == "q35";
         if uefi && q35 {
-            let firmware = Firmware { r#type: Some(FirmwareType::Uefi), secure_boot: Some(secure), ..Firmware::default() };
+            let firmware =
+                Firmware { r#type: Some(FirmwareType::Uefi), secure_boot: Some(secure), ..Firmware::default() };
             spec.firmware = Some(firmware);
         }
         spec.machine = Some(machine);

@@ -57,7 +57,8 @@ impl Real {
 
     /// Takes away what an earlier run of the same test left behind.
     fn sweep(&self) {
-        let virsh = |args: &[&str]| std::process::Command::new("virsh").args(["-q", "-c", SYSTEM]).args(args).output().unwrap();
+        let virsh =
+            |args: &[&str]| std::process::Command::new("virsh").args(["-q", "-c", SYSTEM]).args(args).output().unwrap();
         let names = String::from_utf8(virsh(&["list", "--all", "--name"]).stdout).unwrap();
         for name in names.lines().filter(|n| n.starts_with(&self.prefix)) {
             virsh(&["destroy", name]);
@@ -161,7 +162,8 @@ impl Subject for Real {
 
     async fn see(&self, name: &str, script: &str) -> Option<String> {
         let arguments = serde_json::json!({"path": "/bin/sh", "arg": ["-c", script], "capture-output": true});
-        let started = self.agent(name, serde_json::json!({"execute": "guest-exec", "arguments": arguments})).await.unwrap();
+        let started =
+            self.agent(name, serde_json::json!({"execute": "guest-exec", "arguments": arguments})).await.unwrap();
         for _ in 0..200 {
             let status = serde_json::json!({"execute": "guest-exec-status", "arguments": {"pid": started["pid"]}});
             let status = self.agent(name, status).await.unwrap();

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+use super::Libvirt;
 use super::connection::Call;
 use super::probe::{self, Outcome};
 use super::xml::Element;
-use super::Libvirt;
 use crate::base::{Fault, FaultKind};
 use crate::drivers::guest::Capabilities;
 use crate::kinds::vm::Accelerator;
@@ -186,7 +186,8 @@ pub async fn read(libvirt: &Libvirt) -> Result<Capabilities, Fault> {
         .await?;
     let machines = machines(&Element::read(&host)?);
     if test {
-        let none = Capabilities { accelerators, machines, cpus: Vec::new(), uefi: false, secure_boot: false, tpm: false };
+        let none =
+            Capabilities { accelerators, machines, cpus: Vec::new(), uefi: false, secure_boot: false, tpm: false };
         return Ok(none);
     }
     if machines.is_empty() {

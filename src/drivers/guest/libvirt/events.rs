@@ -62,7 +62,8 @@ impl Events {
             let _ = sender.send(event);
         })?;
         self.cache.forget_all();
-        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch { connection, _subscription: subscription });
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Watch { connection, _subscription: subscription });
         Ok(())
     }
 

@@ -127,9 +127,8 @@ pub async fn shutdown(libvirt: &Libvirt, meant: Meant, within: Duration) -> Resu
     let work = async {
         let mut ask_agent = true;
         loop {
-            let asked = change(libvirt, meant.clone(), doing.clone(), START_DEADLINE, move |domain| {
-                press(domain, ask_agent)
-            });
+            let asked =
+                change(libvirt, meant.clone(), doing.clone(), START_DEADLINE, move |domain| press(domain, ask_agent));
             if !asked.await? {
                 return Ok(true);
             }

@@ -192,7 +192,8 @@ fn whole(configured: &Configured, sort: Sort, name: Name) -> Op {
             has(running) == has(target)
         }
         Sort::Nic => {
-            running.spec.nics.get(&name) == target.spec.nics.get(&name) && running.links.get(&name) == target.links.get(&name)
+            running.spec.nics.get(&name) == target.spec.nics.get(&name)
+                && running.links.get(&name) == target.links.get(&name)
         }
         Sort::Usb => running.spec.usb.get(&name) == target.spec.usb.get(&name),
     };
@@ -235,8 +236,10 @@ pub async fn apply(
         Op::Describe => {
             let text = target.description.clone();
             let kind = sys::VIR_DOMAIN_METADATA_DESCRIPTION.cast_signed();
-            run(libvirt, meant, "describing", move |d| Ok(d.set_metadata(kind, text.as_deref(), None, None, LIVE).map(ignored)?))
-                .await
+            run(libvirt, meant, "describing", move |d| {
+                Ok(d.set_metadata(kind, text.as_deref(), None, None, LIVE).map(ignored)?)
+            })
+            .await
         }
         Op::Processors => {
             let count = target.cpu().count();
@@ -284,7 +287,8 @@ pub async fn apply(
             let disk = there(Sort::Disk.find_live(configured, name), name)?;
             let on = xml::target_of(disk).to_owned();
             let size = target.disks.get(name).and_then(|d| d.size);
-            let size = size.ok_or_else(|| Fault::new(FaultKind::Invalid, format!("disk {name} has no size to grow to")))?;
+            let size =
+                size.ok_or_else(|| Fault::new(FaultKind::Invalid, format!("disk {name} has no size to grow to")))?;
             run(libvirt, meant, "growing a disk of", move |d| grow(d, &on, size)).await
         }
         Op::Connect(name) => connect(libvirt, meant, configured, name, false).await,
@@ -340,7 +344,9 @@ async fn balloon(libvirt: &Libvirt, meant: &Meant, size: Size) -> Result<(), Fau
             let (now, size) = (Size(now * 1024), Size(kib * 1024));
             return Err(Fault::new(
                 FaultKind::Other,
-                format!("the guest's balloon is at {now} on its way to {size}; it goes on, or the guest has no driver for it"),
+                format!(
+                    "the guest's balloon is at {now} on its way to {size}; it goes on, or the guest has no driver for it"
+                ),
             ));
         }
         tokio::time::sleep(POLL).await;
@@ -361,13 +367,7 @@ fn grow(domain: &Handle, target: &str, size: Size) -> Done<()> {
     Ok(())
 }
 
-async fn update(
-    libvirt: &Libvirt,
-    meant: &Meant,
-    doing: &str,
-    element: &Element<'_>,
-    flags: u32,
-) -> Result<(), Fault> {
+async fn update(libvirt: &Libvirt, meant: &Meant, doing: &str, element: &Element<'_>, flags: u32) -> Result<(), Fault> {
     let text = element.write()?;
     run(libvirt, meant, doing, move |d| Ok(d.update_device_flags(&text, LIVE | flags).map(ignored)?)).await
 }
@@ -397,7 +397,10 @@ async fn seed(libvirt: &Libvirt, meant: &Meant, configured: &Configured) -> Resu
         return if live.is_none() && configured.target.seed.is_none() {
             Ok(())
         } else {
-            Err(Fault::new(FaultKind::Unsupported, "the drive for the cloud-init seed comes and goes only with a restart"))
+            Err(Fault::new(
+                FaultKind::Unsupported,
+                "the drive for the cloud-init seed comes and goes only with a restart",
+            ))
         };
     };
     let mut drive = drive.clone();
@@ -454,13 +457,7 @@ fn alias_of(device: &Element<'_>) -> String {
 }
 
 /// Plugs a device in as it is configured, at the configured address where that is free.
-async fn plug(
-    libvirt: &Libvirt,
-    meant: &Meant,
-    configured: &Configured,
-    sort: Sort,
-    name: &Name,
-) -> Result<(), Fault> {
+async fn plug(libvirt: &Libvirt, meant: &Meant, configured: &Configured, sort: Sort, name: &Name) -> Result<(), Fault> {
     let device = there(sort.find(&configured.config, name), name)?;
     if sort == Sort::Disk {
         prepare_disk(libvirt, meant, configured, device).await?;
@@ -503,7 +500,10 @@ async fn prepare_disk(
     let controller = slot.unit.map_or(0, |(controller, _)| controller);
     if xml::find_scsi(live, controller).is_none() {
         let element = xml::scsi_element(controller, slot.iothread).write()?;
-        run(libvirt, meant, "adding a controller to", move |d| Ok(d.attach_device_flags(&element, LIVE).map(ignored)?)).await?;
+        run(libvirt, meant, "adding a controller to", move |d| {
+            Ok(d.attach_device_flags(&element, LIVE).map(ignored)?)
+        })
+        .await?;
     }
     Ok(())
 }
@@ -544,7 +544,9 @@ async fn unplug(
         let gone = async {
             loop {
                 match events.recv().await {
-                    Ok(Event { uuid, what: What::DeviceRemoved(a) }) if uuid == meant_uuid && a == alias => return true,
+                    Ok(Event { uuid, what: What::DeviceRemoved(a) }) if uuid == meant_uuid && a == alias => {
+                        return true;
+                    }
                     Ok(Event { uuid, what: What::DeviceKept(a) }) if uuid == meant_uuid && a == alias => return false,
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
                     _ => {}

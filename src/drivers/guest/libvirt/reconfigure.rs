@@ -48,10 +48,9 @@ pub async fn reconfigure(
     let doing = format!("changing domain {}", meant.name);
     let (new, wanted, secrets) = (new.clone(), paths.to_vec(), secrets.clone());
     let (host, secrets_kept) = (libvirt.host, secrets.clone());
-    let configured = change(libvirt, meant.clone(), doing, DEADLINE, move |domain| {
-        configure(domain, &new, &wanted, &secrets, host)
-    })
-    .await?;
+    let configured =
+        change(libvirt, meant.clone(), doing, DEADLINE, move |domain| configure(domain, &new, &wanted, &secrets, host))
+            .await?;
     let mut changed = Changed::default();
     if configured.live.is_none() {
         changed.live = paths.to_vec();
@@ -129,7 +128,8 @@ pub fn keep_address(domain: &Handle, sort: &str, alias: &str) -> Done<()> {
     let address = |e: &Element<'_>| e.first("address").map(|a| a.clone().into_owned());
     let plugged = live.first("devices").and_then(|d| d.children().find(|e| is_it(e))).and_then(address);
     let Some(devices) = config.first_mut("devices") else { return Ok(()) };
-    let others: BTreeSet<_> = devices.children().filter(|e| !is_it(e)).filter_map(|e| place(e.first("address")?)).collect();
+    let others: BTreeSet<_> =
+        devices.children().filter(|e| !is_it(e)).filter_map(|e| place(e.first("address")?)).collect();
     let Some(device) = devices.children_mut().find(|e| is_it(e)) else { return Ok(()) };
     let (Some(plugged), configured) = (plugged, address(device)) else { return Ok(()) };
     if Some(&plugged) == configured.as_ref() || place(&plugged).is_some_and(|p| others.contains(&p)) {

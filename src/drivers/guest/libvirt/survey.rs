@@ -279,7 +279,9 @@ fn stop_of(state: u32, reason: i32) -> Stop {
         sys::VIR_DOMAIN_SHUTOFF_UNKNOWN => Stop::Never,
         sys::VIR_DOMAIN_SHUTOFF_SHUTDOWN => Stop::Shutdown,
         sys::VIR_DOMAIN_SHUTOFF_DESTROYED => Stop::Destroyed,
-        sys::VIR_DOMAIN_SHUTOFF_CRASHED | sys::VIR_DOMAIN_SHUTOFF_FAILED | sys::VIR_DOMAIN_SHUTOFF_DAEMON => Stop::Crashed,
+        sys::VIR_DOMAIN_SHUTOFF_CRASHED | sys::VIR_DOMAIN_SHUTOFF_FAILED | sys::VIR_DOMAIN_SHUTOFF_DAEMON => {
+            Stop::Crashed
+        }
         sys::VIR_DOMAIN_SHUTOFF_MIGRATED => Stop::Migrated,
         sys::VIR_DOMAIN_SHUTOFF_SAVED | sys::VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT => Stop::Saved,
         _ => Stop::Unknown,

@@ -68,7 +68,8 @@ fn ports(machine: &Machine) -> impl Iterator<Item = Element<'static>> + use<> {
     // The controllers for USB, the agent's channel, the balloon and random numbers take a port each.
     let taken = 4 + on_virtio + on_scsi + spec.nics.len() + spec.pci.len();
     let count = if os::is_q35(&spec.machine()) { u32::try_from(taken).unwrap_or(0) + SPARE_PORTS } else { 0 };
-    let root = (count > 0).then(|| Element::new("controller").with("type", "pci").with("index", 0).with("model", "pcie-root"));
+    let root =
+        (count > 0).then(|| Element::new("controller").with("type", "pci").with("index", 0).with("model", "pcie-root"));
     let port = |n| Element::new("controller").with("type", "pci").with("index", n).with("model", "pcie-root-port");
     root.into_iter().chain((1..=count).map(port))
 }

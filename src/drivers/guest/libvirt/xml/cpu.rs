@@ -33,7 +33,11 @@ pub fn apply(domain: &mut Element<'_>, cpu: &Cpu, old: Option<&Cpu>, accelerator
 fn apply_counts(domain: &mut Element<'_>, cpu: &Cpu, count: u32, most: u32) {
     let vcpu = domain.entry("vcpu");
     vcpu.set("placement", "static");
-    if count == most { vcpu.unset("current") } else { vcpu.set("current", count) }
+    if count == most {
+        vcpu.unset("current")
+    } else {
+        vcpu.set("current", count)
+    }
     vcpu.nodes.clear();
     vcpu.nodes.push(super::Node::Text(most.to_string().into()));
     // Which single processors are plugged in follows from the count.
@@ -117,7 +121,8 @@ pub fn read(domain: &Element<'_>, host: Host) -> Result<Cpu, Fault> {
     let count = vcpu.and_then(|v| v.parse("current")).unwrap_or(most);
     let topology = domain.at(&["cpu", "topology"]);
     let part = |name: &str| topology.and_then(|t| t.parse::<u32>(name)).unwrap_or(1).max(1);
-    let (sockets, threads) = if topology.is_some() { (part("sockets") * part("dies"), part("threads")) } else { (count, 1) };
+    let (sockets, threads) =
+        if topology.is_some() { (part("sockets") * part("dies"), part("threads")) } else { (count, 1) };
     let each = sockets.saturating_mul(threads);
     let (sockets, cores, threads) =
         if count.is_multiple_of(each) { (sockets, count / each, threads) } else { (count, 1, 1) };

@@ -99,7 +99,11 @@ pub fn apply(element: &mut Element<'_>, disk: &Disk, slot: &Slot) {
     let target = element.entry("target");
     target.set("dev", &slot.target);
     target.set("bus", word(bus));
-    if disk.ssd() { target.set("rotation_rate", 1) } else { target.unset("rotation_rate") }
+    if disk.ssd() {
+        target.set("rotation_rate", 1)
+    } else {
+        target.unset("rotation_rate")
+    }
     apply_limits(element, &disk.limits());
     element.remove_all("readonly");
     if disk.read_only() || disk.media() == Media::Cdrom {

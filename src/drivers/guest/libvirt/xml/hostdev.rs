@@ -56,7 +56,9 @@ fn hex(element: &Element<'_>, name: &str) -> Option<u32> {
 /// The domain's devices of that sort, `usb` or `pci`.
 pub fn all<'d, 'a>(domain: &'d Element<'a>, sort: &'d str) -> impl Iterator<Item = &'d Element<'a>> {
     let devices = domain.first("devices").into_iter();
-    devices.flat_map(|d| d.all("hostdev")).filter(move |h| h.get("type") == Some(sort) && h.get("mode") == Some("subsystem"))
+    devices
+        .flat_map(|d| d.all("hostdev"))
+        .filter(move |h| h.get("type") == Some(sort) && h.get("mode") == Some("subsystem"))
 }
 
 /// What tells a device from the domain's others whatever it is called.
@@ -91,12 +93,7 @@ pub fn read_usb(element: &Element<'_>) -> Usb {
     let (vendor, product) = (number("vendor"), number("product"));
     // A running guest is also told where the device was found.
     let place = source.and_then(|s| s.first("address")).filter(|_| vendor.is_none());
-    Usb {
-        vendor,
-        product,
-        bus: place.and_then(|a| a.parse("bus")),
-        device: place.and_then(|a| a.parse("device")),
-    }
+    Usb { vendor, product, bus: place.and_then(|a| a.parse("bus")), device: place.and_then(|a| a.parse("device")) }
 }
 
 /// What a PCI device's element says.
@@ -132,7 +129,9 @@ mod tests {
 
     #[test]
     fn devices_without_a_name_get_one_from_where_they_are() {
-        let mut element = pci_element(&Name::new("x").unwrap(), &Pci { address: Some("0000:01:00.0".into()), rom_bar: None }).unwrap();
+        let mut element =
+            pci_element(&Name::new("x").unwrap(), &Pci { address: Some("0000:01:00.0".into()), rom_bar: None })
+                .unwrap();
         element.remove_all("alias");
         assert_eq!(name_of(&element, "pci").unwrap().0.as_str(), "pci-0000-01-00-0");
     }

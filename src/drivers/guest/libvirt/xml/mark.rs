@@ -75,7 +75,12 @@ mod tests {
     fn record(text: &str) -> Record {
         let applied = serde_json::json!({"description": text});
         let mark = Mark { uid: Uid::fresh(), resource: "vm/a".into(), applied: Some(applied) };
-        Record { mark, disks: Default::default(), plugs: Default::default(), notes: [("k".to_owned(), text.to_owned())].into() }
+        Record {
+            mark,
+            disks: Default::default(),
+            plugs: Default::default(),
+            notes: [("k".to_owned(), text.to_owned())].into(),
+        }
     }
 
     #[test]

@@ -111,12 +111,8 @@ fn read_queues(element: &Element<'_>) -> u32 {
 pub fn read(element: &Element<'_>) -> (Nic, Option<Link>) {
     let source = element.first("source");
     let link = match element.get("type") {
-        Some("network") => {
-            source.and_then(|s| s.get("network")).map(|name| Link::Network { name: name.to_owned() })
-        }
-        Some("bridge") => {
-            source.and_then(|s| s.get("bridge")).map(|bridge| Link::Bridge { bridge: bridge.to_owned() })
-        }
+        Some("network") => source.and_then(|s| s.get("network")).map(|name| Link::Network { name: name.to_owned() }),
+        Some("bridge") => source.and_then(|s| s.get("bridge")).map(|bridge| Link::Bridge { bridge: bridge.to_owned() }),
         _ => None,
     };
     let nic = Nic {

@@ -29,9 +29,7 @@ pub fn is_q35(machine: &str) -> bool {
 
 /// Whether `wanted` is what the machine is, or the family it is of.
 pub fn same_machine(wanted: &str, is: &str) -> bool {
-    wanted == is
-        || (wanted == "q35" && is_q35(is))
-        || (wanted == "pc" && (is == "pc" || is.starts_with("pc-i440fx")))
+    wanted == is || (wanted == "q35" && is_q35(is)) || (wanted == "pc" && (is == "pc" || is.starts_with("pc-i440fx")))
 }
 
 /// Makes the domain's machine type as the spec says; another family gets new addresses.

@@ -131,10 +131,7 @@ fn apply_disks(
         }
         let slot = make_slot(domain, name, wanted, &new.spec.machine(), around.taken);
         let wanted = Disk { bus: Some(wanted.bus_on(&new.spec.machine())), ..wanted.clone() };
-        let place = domain.first_mut("devices").and_then(|d| {
-            d.children_mut()
-                .find(|e| is_disk(e, name))
-        });
+        let place = domain.first_mut("devices").and_then(|d| d.children_mut().find(|e| is_disk(e, name)));
         match place {
             Some(element) => {
                 if !source::same(attachment, old_attachment) {
@@ -156,27 +153,22 @@ fn is_disk(element: &Element<'_>, name: &Name) -> bool {
 }
 
 /// Where a disk hangs: where it hung, as far as that still fits; else on the next free place, made when there is none.
-fn make_slot(
-    domain: &mut Element<'_>,
-    name: &Name,
-    wanted: &Disk,
-    machine: &str,
-    taken: &BTreeSet<String>,
-) -> Slot {
+fn make_slot(domain: &mut Element<'_>, name: &Name, wanted: &Disk, machine: &str, taken: &BTreeSet<String>) -> Slot {
     let bus = wanted.bus_on(machine);
     let now = disk::find(domain, name).map(|e| disk::slot(domain, e)).unwrap_or_default();
     let mut slot = Slot::default();
     let same_prefix = now.target.strip_prefix(disk::prefix(bus)).is_some_and(|rest| !rest.is_empty());
-    slot.target = if same_prefix { now.target.clone() } else { disk::free_target(bus, &(&disk::targets(domain) | taken)) };
+    slot.target =
+        if same_prefix { now.target.clone() } else { disk::free_target(bus, &(&disk::targets(domain) | taken)) };
     let own_thread = wanted.iothread() && matches!(bus, Bus::Virtio | Bus::Scsi);
     if own_thread {
         slot.iothread = now.iothread.or_else(|| Some(make_thread(domain)));
     }
     if bus == Bus::Scsi {
         slot.unit = match slot.iothread {
-            Some(thread) => {
-                Some(now.unit.filter(|_| now.iothread.is_some()).unwrap_or_else(|| (make_scsi(domain, Some(thread)), 0)))
-            }
+            Some(thread) => Some(
+                now.unit.filter(|_| now.iothread.is_some()).unwrap_or_else(|| (make_scsi(domain, Some(thread)), 0)),
+            ),
             None => match make_scsi(domain, None) {
                 // libvirt picks the place on the first controller by the target.
                 0 => None,
@@ -247,8 +239,7 @@ fn apply_nics(domain: &mut Element<'_>, old: Option<&Machine>, new: &Machine) {
             continue;
         }
         let place = domain.first_mut("devices").and_then(|d| {
-            d.children_mut()
-                .find(|e| e.name == "interface" && nic::name_of(e).is_some_and(|(n, _)| n == *name))
+            d.children_mut().find(|e| e.name == "interface" && nic::name_of(e).is_some_and(|(n, _)| n == *name))
         });
         match place {
             Some(element) => nic::apply(element, wanted, link, old_link),
@@ -356,7 +347,11 @@ pub fn overlay(old: &Machine, new: &Machine, paths: &[String]) -> Result<Machine
     Ok(machine)
 }
 
-fn take<T: Clone>(to: &mut std::collections::BTreeMap<Name, T>, from: &std::collections::BTreeMap<Name, T>, name: &str) {
+fn take<T: Clone>(
+    to: &mut std::collections::BTreeMap<Name, T>,
+    from: &std::collections::BTreeMap<Name, T>,
+    name: &str,
+) {
     match from.get_key_value(name) {
         Some((name, value)) => {
             to.insert(name.clone(), value.clone());

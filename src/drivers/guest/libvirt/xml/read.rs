@@ -6,7 +6,7 @@ use super::{Element, Host, boot_order, cpu, devices, disk, hostdev, memory, nic,
 use crate::base::{Attempt as _, Fault, Name, Size};
 use crate::drivers::guest::Machine;
 use crate::drivers::storage::Attachment;
-use crate::kinds::vm::{VmSpec, FirmwareType};
+use crate::kinds::vm::{FirmwareType, VmSpec};
 
 /// The names of devices by what identifies them, since a running device keeps the alias it was started with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +32,9 @@ impl Names {
     pub fn disks(&self) -> impl Iterator<Item = (String, Name)> {
         let named = self.by_identity.iter().filter(|((sort, _), _)| *sort == "disks");
         let unnamed = self.unnamed.get("disks").into_iter().flatten();
-        named.map(|((_, target), name)| (target.to_string(), name.clone())).chain(unnamed.map(|n| (n.to_string(), n.clone())))
+        named
+            .map(|((_, target), name)| (target.to_string(), name.clone()))
+            .chain(unnamed.map(|n| (n.to_string(), n.clone())))
     }
 
     /// The name of a device, noted for the running one.

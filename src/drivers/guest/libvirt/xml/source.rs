@@ -149,7 +149,8 @@ fn unknown(kind: &str) -> Fault {
 
 /// Whether both reach the same bytes: a default port may be said or not.
 pub fn same(a: Option<&Attachment>, b: Option<&Attachment>) -> bool {
-    let form = |attachment: Option<&Attachment>| attachment.map(|a| source(a).map(|(kind, e)| (kind, e, format(a))).ok());
+    let form =
+        |attachment: Option<&Attachment>| attachment.map(|a| source(a).map(|(kind, e)| (kind, e, format(a))).ok());
     a == b || form(a) == form(b)
 }
 
