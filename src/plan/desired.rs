@@ -189,7 +189,7 @@ fn check(all: &[Entry<'_>], index: &HashMap<&Ref, usize>, catalog: &Catalog, fou
     let touched = |r: &Reference| index.get(&r.to).and_then(|at| all.get(*at)).is_some_and(|to| to.given);
     let concerned = |entry: &&Entry<'_>| entry.given || entry.references.iter().any(touched);
     let checked: Vec<Vec<Diagnostic>> =
-        all.par_iter().filter(|entry| concerned(&entry)).map(|entry| check_one(entry, &scope)).collect();
+        all.par_iter().filter(|entry| concerned(entry)).map(|entry| check_one(entry, &scope)).collect();
     found.extend(checked.into_iter().flatten());
 }
 

@@ -1,5 +1,6 @@
-//! Drivers for virtual machines.
+//! Drivers for virtual machines: one suite for all of them.
 
 mod machines;
 #[cfg(feature = "libvirt")]
 mod real_libvirt;
+mod suite;

@@ -195,7 +195,7 @@ impl See<'_, '_> {
         }
         let told = ours.and_then(|o| o.cloud_init.clone());
         spec.cloud_init = match (ours, &machine.seed) {
-            (Some(_), Some(_)) => Some(told.unwrap_or_else(CloudInit::default)),
+            (Some(_), Some(_)) => Some(told.unwrap_or_default()),
             _ => None,
         };
         self.complete_disks(&mut spec, domain, machine, ours, configured);

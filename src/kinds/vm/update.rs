@@ -67,12 +67,12 @@ impl Work {
 /// Whether only our record keeps the field at this path.
 fn recorded(path: &str) -> bool {
     let mut parts = path.split('.');
-    match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
-        ("tags" | "node" | "runStrategy" | "reconcile" | "startup" | "stopTimeout", _, _) => true,
-        ("memory", Some("balloonMin"), _) => true,
-        ("disks", _, Some("backup" | "onRemove")) => true,
-        _ => false,
-    }
+    matches!(
+        (parts.next().unwrap_or_default(), parts.next(), parts.next()),
+        ("tags" | "node" | "runStrategy" | "reconcile" | "startup" | "stopTimeout", _, _)
+            | ("memory", Some("balloonMin"), _)
+            | ("disks", _, Some("backup" | "onRemove"))
+    )
 }
 
 /// The disk that a change makes larger.

@@ -70,7 +70,7 @@ pub async fn define(
     libvirt.cache.forget(uuid);
     let done = libvirt.pool.call(Call::change(doing), move |connection| {
         meant.find(connection)?;
-        Ok(drop(Handle::define_xml(connection, &text)?))
+        Handle::define_xml(connection, &text).map(|_| ()).map_err(Into::into)
     });
     let done = done.await;
     libvirt.cache.forget(uuid);

@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const LET_GO: Duration = Duration::from_secs(8);
 const LET_GO_TRIES: u32 = 3;
 /// How long a balloon may take to get there before it is said that it has not.
-const BALLOON: Duration = Duration::from_secs(10);
+const BALLOON: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(150);
 
 /// Something that is done to a running guest.
@@ -60,8 +60,10 @@ pub enum Op {
     Throttle(Name),
     /// The size of a disk.
     Grow(Name),
-    /// What a network card is connected to, and how.
+    /// What a network card is connected to, and whether its cable is plugged in.
     Connect(Name),
+    /// How fast a network card may be.
+    Rate(Name),
 }
 
 /// A sort of device that can be plugged.
@@ -180,7 +182,7 @@ fn device(configured: &Configured, sort: Sort, name: &str, rest: &[&str]) -> Op 
 
 /// A device that is there and shall be there: as it is, or plugged anew.
 fn whole(configured: &Configured, sort: Sort, name: Name) -> Op {
-    let (running, target) = (&configured.running, &configured.target);
+    let (running, target) = (&configured.running, &configured.configured);
     let same = match sort {
         Sort::Disk => {
             let has = |m: &crate::drivers::guest::Machine| {
@@ -211,7 +213,8 @@ fn part(configured: &Configured, sort: Sort, name: Name, rest: &[&str]) -> Op {
             let drive = configured.running.spec.disks.get(&name).is_some_and(|d| d.media() == Media::Cdrom);
             if drive { Op::Medium(name) } else { Op::Wait(None) }
         }
-        (Sort::Nic, ["network" | "vlan" | "rate" | "linkUp"]) => Op::Connect(name),
+        (Sort::Nic, ["network" | "vlan" | "linkUp"]) => Op::Connect(name),
+        (Sort::Nic, ["rate"]) => Op::Rate(name),
         (Sort::Nic, ["model" | "mac" | "queues" | "mtu"]) => Op::Replug(sort, name),
         (Sort::Usb, _) => Op::Replug(sort, name),
         _ => Op::Wait(None),
@@ -234,7 +237,7 @@ pub async fn apply(
             let text = target.description.clone();
             let kind = sys::VIR_DOMAIN_METADATA_DESCRIPTION.cast_signed();
             run(libvirt, meant, "describing", move |d| {
-                Ok(drop(d.set_metadata(kind, text.as_deref(), None, None, LIVE)?))
+                Ok(d.set_metadata(kind, text.as_deref(), None, None, LIVE).map(ignored)?)
             })
             .await
         }
@@ -288,9 +291,13 @@ pub async fn apply(
                 size.ok_or_else(|| Fault::new(FaultKind::Invalid, format!("disk {name} has no size to grow to")))?;
             run(libvirt, meant, "growing a disk of", move |d| grow(d, &on, size)).await
         }
-        Op::Connect(name) => connect(libvirt, meant, configured, name).await,
+        Op::Connect(name) => connect(libvirt, meant, configured, name, false).await,
+        Op::Rate(name) => connect(libvirt, meant, configured, name, true).await,
     }
 }
+
+/// libvirt's calls give a number that says nothing.
+fn ignored<T>(_: T) {}
 
 fn there<T>(found: Option<T>, name: &Name) -> Result<T, Fault> {
     found.ok_or_else(|| Fault::new(FaultKind::NotFound, format!("the running guest has no device {name}")))
@@ -326,7 +333,7 @@ fn pin(domain: &Handle, pinning: &[CpuRange], count: u32) -> Done<()> {
 
 async fn balloon(libvirt: &Libvirt, meant: &Meant, size: Size) -> Result<(), Fault> {
     let kib = size.kib();
-    run(libvirt, meant, "changing the memory of", move |d| Ok(drop(d.set_memory_flags(kib, LIVE)?))).await?;
+    run(libvirt, meant, "changing the memory of", move |d| Ok(d.set_memory_flags(kib, LIVE).map(ignored)?)).await?;
     let mut waited = Duration::ZERO;
     loop {
         let now = run(libvirt, meant, "looking at the memory of", |d| Ok(d.get_info()?.memory)).await?;
@@ -362,7 +369,7 @@ fn grow(domain: &Handle, target: &str, size: Size) -> Done<()> {
 
 async fn update(libvirt: &Libvirt, meant: &Meant, doing: &str, element: &Element<'_>, flags: u32) -> Result<(), Fault> {
     let text = element.write()?;
-    run(libvirt, meant, doing, move |d| Ok(drop(d.update_device_flags(&text, LIVE | flags)?))).await
+    run(libvirt, meant, doing, move |d| Ok(d.update_device_flags(&text, LIVE | flags).map(ignored)?)).await
 }
 
 /// Puts a medium into a drive, with force where the guest has locked it.
@@ -403,17 +410,39 @@ async fn seed(libvirt: &Libvirt, meant: &Meant, configured: &Configured) -> Resu
     insert(libvirt, meant, &drive).await
 }
 
-/// Changes a network card in place; where libvirt cannot, it is plugged anew.
-async fn connect(libvirt: &Libvirt, meant: &Meant, configured: &Configured, name: &Name) -> Result<(), Fault> {
-    let mut card = there(Sort::Nic.find_live(configured, name), name)?.clone();
-    let target = &configured.target;
-    let nic = there(target.spec.nics.get(name), name)?;
-    let old = configured.running.links.get(name).map(Option::as_ref);
-    // What needs the card to be plugged anew is not asked for here.
-    let mut wanted = configured.running.spec.nics.get(name).cloned().unwrap_or_default();
-    (wanted.vlan, wanted.rate, wanted.link_up) = (nic.vlan, nic.rate, nic.link_up);
-    xml::set_nic(&mut card, &wanted, target.links.get(name).and_then(Option::as_ref), old);
-    match update(libvirt, meant, "changing a network card of", &card, 0).await {
+/// Changes a network card in place, its rate or the rest; where libvirt cannot, it is plugged anew.
+async fn connect(
+    libvirt: &Libvirt,
+    meant: &Meant,
+    configured: &Configured,
+    name: &Name,
+    rate: bool,
+) -> Result<(), Fault> {
+    let alias = alias_of(there(Sort::Nic.find_live(configured, name), name)?);
+    let (nic, link) = {
+        let target = &configured.target;
+        (there(target.spec.nics.get(name), name)?.clone(), target.links.get(name).cloned().flatten())
+    };
+    let done = run(libvirt, meant, "changing a network card of", move |domain| {
+        // As it is now: another change of the same card may have come just before.
+        let text = domain.get_xml_desc(0)?;
+        let live = Element::read(&text).map_err(Fault::from)?;
+        let cards = live.first("devices").into_iter().flat_map(|d| d.all("interface"));
+        let Some(card) = cards.into_iter().find(|c| alias_of(c) == alias) else {
+            return Err(Fault::new(FaultKind::NotFound, "the card is gone").into());
+        };
+        let (mut wanted, now) = xml::read_nic(card);
+        let mut card = card.clone();
+        if rate {
+            wanted.rate = nic.rate;
+            xml::set_nic(&mut card, &wanted, now.as_ref(), Some(now.as_ref()));
+        } else {
+            (wanted.vlan, wanted.link_up) = (nic.vlan, nic.link_up);
+            xml::set_nic(&mut card, &wanted, link.as_ref(), Some(now.as_ref()));
+        }
+        Ok(ignored(domain.update_device_flags(&card.write().map_err(Fault::from)?, LIVE)?))
+    });
+    match done.await {
         Err(fault) if matches!(fault.kind, FaultKind::Unsupported | FaultKind::Invalid) => {
             tracing::debug!(%fault, "plugging the card anew");
             unplug(libvirt, meant, configured, Sort::Nic, name).await?;
@@ -421,6 +450,10 @@ async fn connect(libvirt: &Libvirt, meant: &Meant, configured: &Configured, name
         }
         done => done,
     }
+}
+
+fn alias_of(device: &Element<'_>) -> String {
+    device.attribute(&["alias"], "name").unwrap_or_default().to_owned()
 }
 
 /// Plugs a device in as it is configured, at the configured address where that is free.
@@ -434,7 +467,7 @@ async fn plug(libvirt: &Libvirt, meant: &Meant, configured: &Configured, sort: S
     let keeps_place = anywhere.attribute(&["address"], "type") == Some("drive");
     anywhere.remove_all("address");
     let anywhere = anywhere.write()?;
-    let alias = device.attribute(&["alias"], "name").unwrap_or_default().to_owned();
+    let alias = alias_of(device);
     let element = sort.element();
     run(libvirt, meant, "plugging a device into", move |domain| {
         match domain.attach_device_flags(&placed, LIVE) {
@@ -456,7 +489,7 @@ async fn prepare_disk(
     configured: &Configured,
     disk: &Element<'_>,
 ) -> Result<(), Fault> {
-    let live = there(configured.live.as_ref(), &Name::new("disk").map_err(|e| Fault::other(e.to_string()))?)?;
+    let Some(live) = configured.live.as_ref() else { return Ok(()) };
     let slot = xml::disk_slot(&configured.config, disk);
     if let Some(thread) = slot.iothread.filter(|thread| !xml::threads(live).contains(thread)) {
         run(libvirt, meant, "adding a thread to", move |d| Ok(ffi::iothread(d, thread, true, LIVE)?)).await?;
@@ -467,8 +500,10 @@ async fn prepare_disk(
     let controller = slot.unit.map_or(0, |(controller, _)| controller);
     if xml::find_scsi(live, controller).is_none() {
         let element = xml::scsi_element(controller, slot.iothread).write()?;
-        run(libvirt, meant, "adding a controller to", move |d| Ok(drop(d.attach_device_flags(&element, LIVE)?)))
-            .await?;
+        run(libvirt, meant, "adding a controller to", move |d| {
+            Ok(d.attach_device_flags(&element, LIVE).map(ignored)?)
+        })
+        .await?;
     }
     Ok(())
 }
@@ -482,7 +517,7 @@ async fn unplug(
     name: &Name,
 ) -> Result<(), Fault> {
     let Some(device) = sort.find_live(configured, name) else { return Ok(()) };
-    let alias = device.attribute(&["alias"], "name").unwrap_or_default().to_owned();
+    let alias = alias_of(device);
     // Events make it quick; without them it is looked for.
     let _ = libvirt.events.listen(&libvirt.pool).await;
     let mut events = libvirt.events.subscribe();

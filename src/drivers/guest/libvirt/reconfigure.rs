@@ -26,6 +26,8 @@ pub struct Configured {
     pub target: Machine,
     /// The configured domain, as libvirt has it.
     pub config: Element<'static>,
+    /// The same as a machine.
+    pub configured: Machine,
     /// The running domain, where there is one that may be changed.
     pub live: Option<Element<'static>>,
     /// The machine that runs.
@@ -107,12 +109,13 @@ fn configure(
     let running = match &live {
         Some(live) => {
             let (mut running, _) = xml::read(live, host, Some(&names))?;
-            xml::settle(&mut running, &current);
+            xml::settle(&mut running, &current, false);
             running
         }
         None => Machine::default(),
     };
-    Ok(Configured { target, config, live, running, names })
+    let (configured, _) = xml::read(&config, host, None)?;
+    Ok(Configured { target, config, configured, live, running, names })
 }
 
 /// Writes where a device was plugged in into the configured domain, so that it is found there after a restart too.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -86,6 +87,9 @@ struct Found {
     state: Option<(u32, i32)>,
 }
 
+/// How long a guest that was started may take to give back the memory it was not meant to have.
+const SETTLING: Duration = Duration::from_secs(180);
+
 type Listed = BTreeMap<String, Result<Seen, Fault>>;
 
 /// A domain with the names of its devices by what identifies them.
@@ -153,11 +157,8 @@ fn states(connection: &Connect, handles: &[Handle]) -> Done<HashMap<Uuid, Found>
     for handle in handles {
         found.insert(handle.get_uuid()?, Found { name: handle.get_name()?, id: handle.get_id(), state: None });
     }
-    let stats = match ffi::all_stats(connection, sys::VIR_DOMAIN_STATS_STATE, 0) {
-        Ok(stats) => stats,
-        // libvirt's test driver has no such call in older versions.
-        Err(_) => Vec::new(),
-    };
+    // libvirt's test driver has no such call in older versions; then no state is known here.
+    let stats = ffi::all_stats(connection, sys::VIR_DOMAIN_STATS_STATE, 0).unwrap_or_default();
     for stat in stats {
         let number = |name| stat.number(name).and_then(|n| i32::try_from(n).ok());
         if let (Some(found), Some(state)) = (found.get_mut(&stat.uuid), number("state.state")) {
@@ -231,7 +232,7 @@ fn parse(inactive: &str, live: Option<&str>, seen: &Found, uuid: Uuid, host: Hos
         Some(text) => {
             let live = Element::read(text)?;
             let (mut running, _) = xml::read(&live, host, Some(&names))?;
-            xml::settle(&mut running, &configured);
+            xml::settle(&mut running, &configured, has_just_started(&seen.name));
             Some(running)
         }
         None => None,
@@ -247,6 +248,13 @@ fn parse(inactive: &str, live: Option<&str>, seen: &Found, uuid: Uuid, host: Hos
         unnamed: names.unnamed.clone(),
     };
     Ok((Arc::new(with_state(&domain, seen)), Arc::new(names)))
+}
+
+/// Whether QEMU was started within the last minutes, which the age of its file says.
+pub fn has_just_started(name: &str) -> bool {
+    let file = std::path::Path::new("/run/libvirt/qemu").join(name).with_added_extension("pid");
+    let started = std::fs::metadata(file).and_then(|m| m.modified()).ok();
+    started.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < SETTLING)
 }
 
 fn with_state(domain: &Domain, seen: &Found) -> Domain {

@@ -99,7 +99,7 @@ impl Build<'_, '_> {
         let link = || {
             let target = fs::read_link(&kernel)?.to_string_lossy().replace("vmlinuz", "initrd.img");
             match fs::remove_file(&initrd) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => symlink(target, &initrd),
             }
         };

@@ -106,7 +106,7 @@ fn addresses(nic: &NicConfig, at: &str, report: &mut Report<'_>) {
             let message = format!("{to:?} is no network");
             report.error("vm/address", &format!("{at}.routes"), message, "write one such as 10.0.0.0/8, or default");
         }
-        if !via.as_deref().is_some_and(|v| v.parse::<IpAddr>().is_ok()) {
+        if via.as_deref().is_none_or(|v| v.parse::<IpAddr>().is_err()) {
             let message = format!("the route to {to} has no gateway that is an IP address");
             report.error("vm/address", &format!("{at}.routes"), message, "set via, such as 10.40.0.1");
         }

@@ -33,7 +33,7 @@ pub use disk::{
     target_of, targets as disk_targets, threads,
 };
 pub use hostdev::find as find_hostdev;
-pub use nic::{apply as set_nic, find as find_nic};
+pub use nic::{apply as set_nic, find as find_nic, read as read_nic};
 pub use patch::{PASSWORD, give_names, overlay, patch, scsi_element};
 pub use read::{Names, read, settle};
 pub use source::apply as set_source;

@@ -125,8 +125,9 @@ fn fill(spec: &mut VmSpec) {
 }
 
 /// Takes out of the running machine what differs from the configured one without being a difference: what libvirt
-/// expands, rounds or picks when it starts a guest.
-pub fn settle(running: &mut Machine, configured: &Machine) {
+/// expands, rounds or picks when it starts a guest. A guest that has only just started is given time to let its balloon
+/// take what it was asked for.
+pub fn settle(running: &mut Machine, configured: &Machine, just_started: bool) {
     let (now, then) = (&mut running.spec, &configured.spec);
     if os::same_machine(&then.machine(), &now.machine()) {
         now.machine.clone_from(&then.machine);
@@ -156,7 +157,8 @@ pub fn settle(running: &mut Machine, configured: &Machine) {
             let size = if now.size() == now.most() { then.most() } else { now.size() };
             (now.max, now.size) = (Some(then.most()), Some(size));
         }
-        if now.size() == whole(then.size()) {
+        let on_its_way = just_started && now.balloon() && now.most() == then.most();
+        if now.size() == whole(then.size()) || on_its_way {
             now.size = then.size;
         }
         now.max = now.max.filter(|max| Some(*max) != now.size);

@@ -1,0 +1,448 @@
+//! What every driver for virtual machines promises: one suite, run on the fake and on the real ones.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reeve::base::{FaultKind, Mark, Rate, Size, Uid};
+use reeve::drivers::guest::{Changed, Domain, Link, Machine, Power, Record, Stop, Target, VmDriver};
+use reeve::drivers::storage::Attachment;
+use reeve::kinds::vm::*;
+use uuid::Uuid;
+
+use super::machines::{name, settled};
+
+/// A driver, and what the suite needs from the world around it.
+#[async_trait]
+pub trait Subject: Sync {
+    /// The driver.
+    fn driver(&self) -> &dyn VmDriver;
+    /// Every machine's name starts with this.
+    fn prefix(&self) -> &str;
+    /// A machine whose guest boots in seconds; without disks and network cards.
+    fn machine(&self) -> Machine;
+    /// A new disk of this size.
+    fn disk(&self, name: &str, size: Size) -> Attachment;
+    /// A medium for an optical drive.
+    fn medium(&self, name: &str) -> Attachment;
+    /// Two things a network card can be plugged into.
+    fn links(&self) -> [Link; 2];
+    /// Whether the host can hold network cards to a rate.
+    fn shapes(&self) -> bool;
+    /// Waits until the guest is up.
+    async fn ready(&self, name: &str);
+    /// Something that changes whenever the guest is started again.
+    async fn life(&self, name: &str) -> String;
+    /// What the guest sees: a short script's output; `None` where there is no guest to ask.
+    async fn see(&self, name: &str, script: &str) -> Option<String>;
+}
+
+/// A machine under test.
+pub struct Case<'a> {
+    subject: &'a dyn Subject,
+    name: String,
+    uuid: Uuid,
+    record: Record,
+    machine: Machine,
+}
+
+fn record(uid: Uid) -> Record {
+    let mark = Mark { uid, resource: "vm/x".into(), applied: None };
+    Record { mark, disks: BTreeMap::new(), plugs: BTreeMap::new(), notes: BTreeMap::new() }
+}
+
+impl<'a> Case<'a> {
+    fn new(subject: &'a dyn Subject, name: &str) -> Self {
+        let name = format!("{}{name}", subject.prefix());
+        Self { subject, name, uuid: Uuid::new_v4(), record: record(Uid::fresh()), machine: subject.machine() }
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target { name: &self.name, uuid: self.uuid, owner: Some(self.record.mark.uid) }
+    }
+
+    async fn define(&self) {
+        let none = BTreeMap::new();
+        self.driver().define(&self.name, self.uuid, &self.machine, &self.record, &none).await.unwrap();
+    }
+
+    fn driver(&self) -> &dyn VmDriver {
+        self.subject.driver()
+    }
+
+    async fn found(&self) -> Domain {
+        self.driver().find(&self.name).await.unwrap().unwrap()
+    }
+
+    async fn clear(&self) {
+        self.driver().destroy(&self.target()).await.unwrap();
+        self.driver().undefine(&self.target()).await.unwrap();
+        assert_eq!(self.driver().find(&self.name).await.unwrap(), None);
+    }
+
+    /// Changes the machine below these paths, and gives what came of it.
+    async fn change(&mut self, paths: &[&str], change: impl FnOnce(&mut Machine)) -> Changed {
+        change(&mut self.machine);
+        self.machine.spec.fill();
+        let paths: Vec<String> = paths.iter().map(|p| (*p).to_owned()).collect();
+        let (old, none) = (self.found().await, BTreeMap::new());
+        self.driver().reconfigure(&self.target(), &old, &self.machine, &paths, &none, true).await.unwrap()
+    }
+
+    /// The same for a change that a running guest must take.
+    async fn live(&mut self, paths: &[&str], change: impl FnOnce(&mut Machine)) {
+        let began = std::time::Instant::now();
+        let changed = self.change(paths, change).await;
+        eprintln!("{paths:?} took {:.1} s", began.elapsed().as_secs_f32());
+        assert_eq!(changed.staged, [], "{paths:?}");
+        assert_eq!(changed.live.len(), paths.len());
+        let found = self.found().await;
+        self.same(&found.configured, "configured");
+        self.same(found.running.as_ref().unwrap(), "running");
+        // And again, which changes nothing.
+        assert_eq!(self.change(paths, |_| {}).await.staged, []);
+        assert_eq!(self.found().await, found);
+    }
+
+    fn same(&self, machine: &Machine, which: &str) {
+        let (have, want) = (settled(machine), settled(&self.machine));
+        if have != want {
+            let text = |m| serde_json::to_string_pretty(m).unwrap();
+            panic!("{which}:\n{}", similar::TextDiff::from_lines(&text(&want), &text(&have)).unified_diff());
+        }
+    }
+
+    async fn sees(&self, script: &str, want: &str) {
+        if let Some(seen) = self.subject.see(&self.name, script).await {
+            assert_eq!(seen.trim(), want, "{script}");
+        }
+    }
+
+    /// The same, given some time.
+    async fn will_see(&self, script: &str, want: &str) {
+        let mut seen = None;
+        for _ in 0..40 {
+            seen = self.subject.see(&self.name, script).await;
+            if seen.as_ref().is_none_or(|s| s.trim() == want) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        panic!("{script}: {seen:?} is not {want}");
+    }
+}
+
+/// From nothing to nothing, each step twice.
+pub async fn lifecycle(subject: &dyn Subject) {
+    let case = Case::new(subject, "cycle");
+    let driver = subject.driver();
+    assert_eq!(driver.find(&case.name).await.unwrap(), None);
+    case.define().await;
+    case.define().await;
+    let found = case.found().await;
+    assert_eq!((found.uuid, found.record.as_ref()), (case.uuid, Some(&case.record)));
+    assert_eq!((found.power, found.stop, found.running.is_none()), (Power::Stopped, Some(Stop::Never), true));
+    case.same(&found.configured, "configured");
+    assert_eq!(driver.list().await.unwrap().remove(&case.name).unwrap().unwrap(), found);
+
+    for _ in 0..2 {
+        driver.start(&case.target()).await.unwrap();
+        let found = case.found().await;
+        assert_eq!((found.power, found.stop), (Power::Running, None));
+        case.same(found.running.as_ref().unwrap(), "running");
+        assert_eq!(driver.list().await.unwrap().remove(&case.name).unwrap().unwrap(), found);
+    }
+    assert!(driver.console(&case.target()).await.unwrap().is_absolute());
+    assert_eq!(driver.undefine(&case.target()).await.unwrap_err().kind, FaultKind::Busy);
+
+    let mut record = case.record.clone();
+    record.notes.insert("note".into(), "<&>\"' ]]> \u{1} é".into());
+    driver.set_record(&case.target(), &record).await.unwrap();
+    assert_eq!(case.found().await.record, Some(record.clone()));
+
+    for _ in 0..2 {
+        driver.destroy(&case.target()).await.unwrap();
+        let found = case.found().await;
+        assert_eq!((found.power, found.stop), (Power::Stopped, Some(Stop::Destroyed)));
+        assert_eq!(found.record, Some(record.clone()));
+        assert_eq!(driver.list().await.unwrap().remove(&case.name).unwrap().unwrap(), found);
+    }
+    for _ in 0..2 {
+        driver.undefine(&case.target()).await.unwrap();
+        assert_eq!(driver.find(&case.name).await.unwrap(), None);
+        assert!(!driver.list().await.unwrap().contains_key(&case.name));
+    }
+}
+
+/// Nothing is done to a machine that is not the one meant.
+pub async fn identity(subject: &dyn Subject) {
+    let mut case = Case::new(subject, "whose");
+    let driver = subject.driver();
+    case.define().await;
+    let before = case.found().await;
+    let none = BTreeMap::new();
+    for owner in [None, Some(Uid::fresh())] {
+        let target = Target { name: &case.name, uuid: case.uuid, owner };
+        let wrong = |result: Result<(), reeve::base::Fault>| assert_eq!(result.unwrap_err().kind, FaultKind::Identity);
+        wrong(driver.start(&target).await);
+        wrong(driver.destroy(&target).await);
+        wrong(driver.undefine(&target).await);
+        wrong(driver.set_record(&target, &record(Uid::fresh())).await);
+        wrong(driver.shutdown(&target, Duration::from_secs(1)).await.map(drop));
+        wrong(driver.console(&target).await.map(drop));
+        let mut other = case.machine.clone();
+        other.spec.description = Some("another".into());
+        let paths = ["description".to_owned()];
+        wrong(driver.reconfigure(&target, &before, &other, &paths, &none, true).await.map(drop));
+    }
+    let stranger = record(Uid::fresh());
+    let defined = driver.define(&case.name, case.uuid, &case.machine, &stranger, &none).await;
+    assert_eq!(defined.unwrap_err().kind, FaultKind::Identity);
+    let defined = driver.define(&case.name, Uuid::new_v4(), &case.machine, &stranger, &none).await;
+    assert!(matches!(defined.unwrap_err().kind, FaultKind::Exists | FaultKind::Identity));
+    assert_eq!(case.found().await, before);
+
+    // One that is not there is not there.
+    let gone = Target { name: "gone", uuid: Uuid::new_v4(), owner: None };
+    assert_eq!(driver.start(&gone).await.unwrap_err().kind, FaultKind::NotFound);
+    driver.undefine(&gone).await.unwrap();
+    case.machine.spec.description = None;
+    case.clear().await;
+}
+
+/// A machine that does not run is changed whole, and only below the paths.
+pub async fn changes_at_rest(subject: &dyn Subject) {
+    let mut case = Case::new(subject, "rest");
+    case.define().await;
+    let (disk, link) = (subject.disk("rest-a", Size::mib(8)), subject.links()[0].clone());
+    let changed = case
+        .change(&["cpu.cores", "cpu.maxCores", "memory.size", "memory.max", "disks.a", "nics.n", "watchdog"], |m| {
+            let cpu = m.spec.cpu.get_or_insert_default();
+            (cpu.cores, cpu.max_cores) = (Some(3), Some(6));
+            let memory = m.spec.memory.get_or_insert_default();
+            (memory.size, memory.max) = (Some(Size::mib(300)), Some(Size::mib(400)));
+            m.spec.watchdog = Some(Watchdog::default());
+            m.spec.disks.insert(name("a"), Disk { bus: Some(Bus::Scsi), iothread: Some(true), ..qcow2() });
+            m.disks.insert(name("a"), Some(disk));
+            m.spec.nics.insert(name("n"), nic("52:54:00:0a:00:01"));
+            m.links.insert(name("n"), Some(link));
+        })
+        .await;
+    assert_eq!((changed.live.len(), changed.staged), (7, vec![]));
+    case.same(&case.found().await.configured, "configured");
+
+    // What no path names stays, although the new machine says otherwise.
+    let kept = case.machine.clone();
+    case.change(&["nics.n.rate"], |m| {
+        m.spec.description = Some("not named".into());
+        m.spec.disks.clear();
+        m.disks.clear();
+        m.spec.nics.get_mut("n").unwrap().rate = Some(Rate(8_000_000));
+    })
+    .await;
+    case.machine = kept;
+    case.machine.spec.nics.get_mut("n").unwrap().rate = Some(Rate(8_000_000));
+    case.same(&case.found().await.configured, "configured");
+
+    case.change(&["disks.a", "nics.n", "watchdog", "cpu.maxCores"], |m| {
+        m.spec.disks.clear();
+        m.disks.clear();
+        m.spec.nics.clear();
+        m.links.clear();
+        m.spec.watchdog = None;
+        m.spec.cpu.get_or_insert_default().max_cores = None;
+    })
+    .await;
+    case.same(&case.found().await.configured, "configured");
+    case.clear().await;
+}
+
+fn qcow2() -> Disk {
+    let mut disk = Disk { format: Some(reeve::drivers::storage::Format::Qcow2), ..Disk::default() };
+    disk.fill();
+    disk.bus = Some(Bus::Virtio);
+    disk
+}
+
+fn nic(mac: &str) -> Nic {
+    let mut nic = Nic { mac: Some(mac.to_owned()), ..Nic::default() };
+    nic.fill();
+    nic
+}
+
+/// Whatever is called live is done to a running guest, which goes on all the while.
+pub async fn changes_in_flight(subject: &dyn Subject) {
+    let mut case = Case::new(subject, "live");
+    let cpu = case.machine.spec.cpu.get_or_insert_default();
+    (cpu.cores, cpu.max_cores) = (Some(1), Some(2));
+    let memory = case.machine.spec.memory.get_or_insert_default();
+    (memory.size, memory.max) = (Some(Size::mib(256)), Some(Size::mib(320)));
+    case.machine
+        .spec
+        .disks
+        .insert(name("cd"), Disk { media: Some(Media::Cdrom), bus: Some(Bus::Scsi), ..Disk::default() });
+    case.machine.disks.insert(name("cd"), None);
+    case.machine.spec.fill();
+    case.define().await;
+    subject.driver().start(&case.target()).await.unwrap();
+    subject.ready(&case.name).await;
+    let life = subject.life(&case.name).await;
+
+    disks(&mut case).await;
+    nics(&mut case).await;
+    scalars(&mut case).await;
+    media(&mut case).await;
+    staged(&mut case).await;
+
+    assert_eq!(subject.life(&case.name).await, life, "the guest was started again");
+    assert!(subject.driver().shutdown(&case.target(), Duration::from_secs(60)).await.unwrap());
+    let found = case.found().await;
+    assert_eq!((found.power, found.stop), (Power::Stopped, Some(Stop::Shutdown)));
+    assert!(subject.driver().shutdown(&case.target(), Duration::from_secs(1)).await.unwrap());
+    case.clear().await;
+}
+
+async fn disks(case: &mut Case<'_>) {
+    let attachment = case.subject.disk("live-data", Size::mib(16));
+    case.live(&["disks.data"], |m| {
+        m.spec.disks.insert(name("data"), Disk { iothread: Some(true), serial: Some("S1".into()), ..qcow2() });
+        m.disks.insert(name("data"), Some(attachment));
+    })
+    .await;
+    case.will_see("cat /sys/block/vda/serial /sys/block/vda/size", "S132768").await;
+    assert_eq!(case.found().await.running.unwrap().spec.disks["data"].size, Some(Size::mib(16)));
+
+    let attachment = case.subject.disk("live-scsi", Size::mib(8));
+    case.live(&["disks.other"], |m| {
+        let disk = Disk { bus: Some(Bus::Scsi), iothread: Some(true), ssd: Some(true), ..qcow2() };
+        m.spec.disks.insert(name("other"), disk);
+        m.disks.insert(name("other"), Some(attachment));
+    })
+    .await;
+    case.will_see("cat /sys/block/sda/size /sys/block/sda/queue/rotational", "16384\n0").await;
+
+    case.live(&["disks.data.limits.iops", "disks.data.limits.bandwidthWrite"], |m| {
+        let limits = Limits { iops: Some(500), bandwidth_write: Some(Size::mib(3)), ..Limits::default() };
+        m.spec.disks.get_mut("data").unwrap().limits = Some(limits);
+    })
+    .await;
+    case.live(&["disks.data.limits.iops", "disks.data.limits.bandwidthWrite"], |m| {
+        m.spec.disks.get_mut("data").unwrap().limits = Some(Limits::default());
+    })
+    .await;
+    case.live(&["disks.data.size"], |m| m.spec.disks.get_mut("data").unwrap().size = Some(Size::mib(32))).await;
+    case.will_see("cat /sys/block/vda/size", "65536").await;
+    assert_eq!(case.found().await.running.unwrap().spec.disks["data"].size, Some(Size::mib(32)));
+
+    for disk in ["data", "other"] {
+        case.live(&[&["disks", disk].join(".")], |m| {
+            m.spec.disks.remove(disk);
+            m.disks.remove(disk);
+        })
+        .await;
+    }
+    case.will_see("ls /sys/block | grep -c -e vd -e sd", "0").await;
+}
+
+async fn nics(case: &mut Case<'_>) {
+    let [one, two] = case.subject.links();
+    case.live(&["nics.eth0"], |m| {
+        m.spec.nics.insert(name("eth0"), nic("52:54:00:0b:00:01"));
+        m.links.insert(name("eth0"), Some(one.clone()));
+    })
+    .await;
+    let address = "cat /sys/class/net/eth*/address";
+    case.will_see(address, "52:54:00:0b:00:01").await;
+    case.will_see("ip link set eth0 up; cat /sys/class/net/eth*/carrier", "1").await;
+
+    case.live(&["nics.eth0.linkUp"], |m| m.spec.nics.get_mut("eth0").unwrap().link_up = Some(false)).await;
+    case.will_see("cat /sys/class/net/eth*/carrier", "0").await;
+    case.live(&["nics.eth0.linkUp"], |m| m.spec.nics.get_mut("eth0").unwrap().link_up = Some(true)).await;
+    case.will_see("cat /sys/class/net/eth*/carrier", "1").await;
+    rates(case).await;
+    case.live(&["nics.eth0.network"], |m| drop(m.links.insert(name("eth0"), Some(two.clone())))).await;
+    case.live(&["nics.eth0.mac"], |m| {
+        m.spec.nics.get_mut("eth0").unwrap().mac = Some("52:54:00:0b:00:02".into());
+    })
+    .await;
+    case.will_see(address, "52:54:00:0b:00:02").await;
+    case.live(&["nics.eth0"], |m| {
+        m.spec.nics.clear();
+        m.links.clear();
+    })
+    .await;
+    case.will_see("ls -d /sys/class/net/eth* 2>/dev/null | wc -l", "0").await;
+}
+
+/// A host whose kernel cannot shape traffic refuses a rate, and the rest of the change is done all the same.
+async fn rates(case: &mut Case<'_>) {
+    let set = |rate: Option<Rate>, up: bool| {
+        move |m: &mut Machine| {
+            let nic = m.spec.nics.get_mut("eth0").unwrap();
+            (nic.rate, nic.link_up) = (rate, Some(up));
+        }
+    };
+    let paths = ["nics.eth0.rate", "nics.eth0.linkUp"];
+    if case.subject.shapes() {
+        case.live(&paths, set(Some(Rate(100_000_000)), false)).await;
+        case.live(&paths, set(None, true)).await;
+        return;
+    }
+    let changed = case.change(&paths, set(Some(Rate(100_000_000)), false)).await;
+    assert_eq!(changed.live, ["nics.eth0.linkUp"]);
+    assert!(changed.staged[0].0 == "nics.eth0.rate" && changed.staged[0].1.is_some(), "{changed:?}");
+    case.live(&paths, set(None, true)).await;
+}
+
+async fn scalars(case: &mut Case<'_>) {
+    case.live(&["cpu.limit", "cpu.weight"], |m| {
+        let cpu = m.spec.cpu.get_or_insert_default();
+        (cpu.limit, cpu.weight) = (Some(1.5), Some(250));
+    })
+    .await;
+    case.live(&["cpu.limit", "cpu.weight"], |m| {
+        let cpu = m.spec.cpu.get_or_insert_default();
+        (cpu.limit, cpu.weight) = (None, Some(100));
+    })
+    .await;
+    let pinning = |first, last| vec![CpuRange { first, last }];
+    case.live(&["cpu.pinning"], |m| m.spec.cpu.get_or_insert_default().pinning = pinning(1, 1)).await;
+    case.live(&["cpu.pinning"], |m| m.spec.cpu.get_or_insert_default().pinning = vec![]).await;
+    case.live(&["cpu.cores"], |m| m.spec.cpu.get_or_insert_default().cores = Some(2)).await;
+    case.will_see("cat /sys/devices/system/cpu/present", "0-1").await;
+    case.live(&["memory.size"], |m| m.spec.memory.get_or_insert_default().size = Some(Size::mib(200))).await;
+    case.live(&["memory.size"], |m| m.spec.memory.get_or_insert_default().size = Some(Size::mib(320))).await;
+    case.live(&["description"], |m| m.spec.description = Some("<new> & \"words\"\n".into())).await;
+    case.live(&["description"], |m| m.spec.description = None).await;
+}
+
+async fn media(case: &mut Case<'_>) {
+    for medium in [Some(case.subject.medium("one")), Some(case.subject.medium("two")), None] {
+        case.live(&["disks.cd.image"], |m| drop(m.disks.insert(name("cd"), medium.clone()))).await;
+        if medium.is_some() {
+            case.will_see("dd if=/dev/sr0 bs=2048 count=1 2>/dev/null | wc -c", "2048").await;
+        } else {
+            case.will_see("dd if=/dev/sr0 bs=2048 count=1 2>/dev/null | wc -c", "0").await;
+        }
+    }
+}
+
+/// What the guest cannot take is configured, and waits.
+async fn staged(case: &mut Case<'_>) {
+    let before = case.found().await.running;
+    let changed = case
+        .change(&["cpu.maxCores", "memory.max", "rng.enabled"], |m| {
+            m.spec.cpu.get_or_insert_default().max_cores = Some(4);
+            m.spec.memory.get_or_insert_default().max = Some(Size::mib(400));
+            m.spec.rng.get_or_insert_default().enabled = Some(false);
+        })
+        .await;
+    assert_eq!(changed.live, Vec::<String>::new());
+    assert_eq!(changed.staged.len(), 3);
+    let found = case.found().await;
+    case.same(&found.configured, "configured");
+    assert_eq!(found.running, before);
+    let changed = case.change(&["cpu.cores"], |m| m.spec.cpu.get_or_insert_default().cores = Some(4)).await;
+    assert_eq!(changed.staged.len(), 1);
+    assert!(changed.staged[0].1.is_some(), "the reason is said");
+}
