@@ -68,7 +68,10 @@ async fn a_container_comes_up_from_an_archive() {
         assert!(environ.split('\0').any(|v| v == "GREETING= hello \"you\" "), "{environ:?}");
         let map = std::fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap();
         assert_eq!(map.split_whitespace().nth(1) == Some("0"), !unprivileged, "{map}");
-        assert!(std::fs::read_to_string("/proc/mounts").unwrap().lines().all(|l| !l.contains("ct-up")), "seen by nobody");
+        assert!(
+            std::fs::read_to_string("/proc/mounts").unwrap().lines().all(|l| !l.contains("ct-up")),
+            "seen by nobody"
+        );
         assert!(lab.lxc.shutdown(&target(&id, &record), Duration::from_secs(20), Intent::Stop).await.unwrap());
         lab.lxc.undefine(&target(&id, &record)).await.unwrap();
         assert_eq!(std::fs::read_dir(lab.path("l")).unwrap().count(), 0, "nothing is left");
