@@ -108,11 +108,15 @@ pub(super) async fn update(
     grow_after(task, &domain, &wanted.record, &work, &changed).await?;
     let_go(task, &before, &wanted.record).await?;
     let restart = work.restart && domain.power.active() && task.options.allow >= Disruption::Restart;
+    // Before the record says that all is applied: until then the next plan still asks for the seed.
+    if work.seed {
+        sweep_seeds(task).await?;
+    }
     let record = settled(&wanted.record, &before, &changed, restart);
     set_record(task, &domain, &record).await?;
-    sweep_seeds(task).await?;
     if restart && work.power.is_none() {
         power::restart(task, &target(task, &domain), spec.stop_timeout(), false).await?;
+        sweep_seeds(task).await?;
         let record = Record { notes: without(&record.notes, &[RESTARTING, STAGED]), ..record };
         return set_record(task, &domain, &record).await;
     }
