@@ -61,7 +61,16 @@ impl World {
         let vms = guest::open(hypervisor, &data_dir);
         let networks = NetworkDrivers::open(hypervisor, &data_dir);
         let cts = container::open(containers.as_deref().unwrap_or(container::CONTAINERS));
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, cts, networks }
+        Self {
+            node,
+            data_dir,
+            clock: Arc::new(SystemClock),
+            secrets,
+            storages: Storages::default(),
+            vms,
+            cts,
+            networks,
+        }
     }
 
     /// The storage of that name, opened by its manifest.

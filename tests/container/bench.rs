@@ -160,7 +160,8 @@ impl Bench {
     /// Adds or replaces a manifest.
     pub fn say(&mut self, kind: KindName, name: &str, spec: Value) -> Ref {
         let name: Name = name.parse().unwrap();
-        let resource = Resource { meta: Metadata::named(name), spec: kind.spec(spec).unwrap(), places: Places::default() };
+        let resource =
+            Resource { meta: Metadata::named(name), spec: kind.spec(spec).unwrap(), places: Places::default() };
         let reference = resource.reference();
         // The same in every process, so that nothing but the world has to be kept.
         let uid = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, reference.to_string().as_bytes());

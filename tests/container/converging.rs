@@ -267,7 +267,9 @@ async fn halting_costs_a_restart_and_a_deaf_guest_is_switched_off() {
     assert!(matches!(bench.readiness(&ct).await, Some(Readiness::Pending(_))));
     assert!(fake.find(&ct.name).await.unwrap().unwrap().power.active());
     fake.deafen("pow");
-    assert!(bench.power(&ct, PowerRequest::Stop { force: false }).await.unwrap_err().message.contains("did not shut down"));
+    assert!(
+        bench.power(&ct, PowerRequest::Stop { force: false }).await.unwrap_err().message.contains("did not shut down")
+    );
     bench.options.allow = Disruption::Restart;
     bench.apply(&ct).await.unwrap();
     assert!(!fake.find(&ct.name).await.unwrap().unwrap().power.active());
@@ -388,7 +390,10 @@ async fn a_network_that_gets_another_bridge_moves_its_guests() {
     bench.apply(&ct).await.unwrap();
     bench.say(KindName::Network, "lan", json!({"type": "bridge", "bridge": "br9"}));
     let changes = bench.changes(&ct).await;
-    assert!(!changes.is_empty() && changes.iter().all(|c| c.starts_with("nics.eth0.") && c.contains("(live")), "{changes:?}");
+    assert!(
+        !changes.is_empty() && changes.iter().all(|c| c.starts_with("nics.eth0.") && c.contains("(live")),
+        "{changes:?}"
+    );
     bench.apply(&ct).await.unwrap();
     assert_eq!(bench.changes(&ct).await, Vec::<String>::new());
     let record = fake.find(&ct.name).await.unwrap().unwrap().record.unwrap();
@@ -416,10 +421,28 @@ async fn manifests_are_checked() {
     let ct = bench.say(KindName::Container, "bad", bad);
     let codes = problems(&bench, &ct);
     let expected = [
-        "ct/address", "ct/device-path", "ct/entrypoint", "ct/env-name", "ct/gateway-unreachable", "ct/mac-multicast",
-        "ct/memory-too-small", "ct/mknod-unprivileged", "ct/mount-name", "ct/mount-option", "ct/mount-path",
-        "ct/mount-path-taken", "ct/mount-source", "ct/mount-without-path", "ct/nameserver", "ct/nic-name",
-        "ct/nic-without-network", "ct/path", "ct/rate-too-low", "ct/rootfs-without-image", "ct/size", "ct/tag",
+        "ct/address",
+        "ct/device-path",
+        "ct/entrypoint",
+        "ct/env-name",
+        "ct/gateway-unreachable",
+        "ct/mac-multicast",
+        "ct/memory-too-small",
+        "ct/mknod-unprivileged",
+        "ct/mount-name",
+        "ct/mount-option",
+        "ct/mount-path",
+        "ct/mount-path-taken",
+        "ct/mount-source",
+        "ct/mount-without-path",
+        "ct/nameserver",
+        "ct/nic-name",
+        "ct/nic-without-network",
+        "ct/path",
+        "ct/rate-too-low",
+        "ct/rootfs-without-image",
+        "ct/size",
+        "ct/tag",
         "ct/without-size",
     ];
     assert_eq!(codes, expected);

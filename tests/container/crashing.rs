@@ -60,7 +60,10 @@ async fn settled(bench: &mut Bench, fake: &Fake, ct: &Ref, what: Act, when: &str
             assert!(seen.power.active());
             assert_eq!(seen.running.unwrap().canonical(), seen.configured.canonical());
             for volume in bench.volumes().await {
-                assert!(volume.ends_with(" attached") || (what == Act::Update && volume.ends_with(" detached")), "{volume}");
+                assert!(
+                    volume.ends_with(" attached") || (what == Act::Update && volume.ends_with(" detached")),
+                    "{volume}"
+                );
             }
             assert_eq!(bench.volumes().await.len(), if what == Act::Create { 2 } else { 3 }, "{what:?} {when}");
         }

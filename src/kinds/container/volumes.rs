@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::base::{Fault, FaultKind, Mark, Name, Size};
 use crate::drivers::container::{Backing, Fill, Place};
 use crate::drivers::storage::{Attachment, Format, NewVolume, Source, Storage, VolumeInfo};
-use crate::kinds::storage::Content;
 use crate::kinds::Task;
+use crate::kinds::storage::Content;
 
 /// How many names are tried for a volume.
 const NAMES: u32 = 100;

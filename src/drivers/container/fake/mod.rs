@@ -141,7 +141,11 @@ impl Fake {
     }
 
     /// Does one changing call, with the trouble that was ordered for it.
-    async fn call<T>(&self, what: String, work: impl FnOnce(&mut Inner) -> Result<T, Fault> + Send) -> Result<T, Fault> {
+    async fn call<T>(
+        &self,
+        what: String,
+        work: impl FnOnce(&mut Inner) -> Result<T, Fault> + Send,
+    ) -> Result<T, Fault> {
         let trouble = {
             let mut inner = self.open();
             inner.calls.push(what.clone());

@@ -154,7 +154,8 @@ fn source(spec: &CtSpec, name: &Name, at: &str, scope: &Scope<'_>, report: &mut 
     if given.iter().filter(|g| **g).count() != 1 {
         let count = if given.contains(&true) { "more than one" } else { "none" };
         let message = format!("{at} has {count} of storage, volume and hostPath");
-        let help = "give storage and size for a volume of its own, volume for a Volume, or hostPath for a place of the host";
+        let help =
+            "give storage and size for a volume of its own, volume for a Volume, or hostPath for a place of the host";
         report.error("ct/mount-source", at, message, help);
         return;
     }

@@ -68,34 +68,36 @@ fn nic() -> impl Strategy<Value = CtNic> {
 }
 
 fn mount() -> impl Strategy<Value = (Mount, Backing)> {
-    (path(), path(), 0..4u8, any::<(bool, bool)>(), options()).prop_map(|(at, from, sort, (read_only, backup), options)| {
-        let place = match sort {
-            0 => Place::Image(from.clone().into()),
-            1 => Place::Block(from.clone().into()),
-            _ => Place::Directory(from.clone().into()),
-        };
-        let storage = Name::new("local").unwrap();
-        let mut mount = Mount {
-            path: Some(at),
-            read_only: Some(read_only),
-            backup: Some(backup),
-            mount_options: options,
-            ..Mount::default()
-        };
-        let mut backing = Backing::host(place);
-        match sort {
-            0 => {
-                (mount.storage, mount.size) = (Some(storage.clone()), Some(Size::gib(1)));
-                (backing.storage, backing.size) = (Some(storage), Some(Size::gib(1)));
+    (path(), path(), 0..4u8, any::<(bool, bool)>(), options()).prop_map(
+        |(at, from, sort, (read_only, backup), options)| {
+            let place = match sort {
+                0 => Place::Image(from.clone().into()),
+                1 => Place::Block(from.clone().into()),
+                _ => Place::Directory(from.clone().into()),
+            };
+            let storage = Name::new("local").unwrap();
+            let mut mount = Mount {
+                path: Some(at),
+                read_only: Some(read_only),
+                backup: Some(backup),
+                mount_options: options,
+                ..Mount::default()
+            };
+            let mut backing = Backing::host(place);
+            match sort {
+                0 => {
+                    (mount.storage, mount.size) = (Some(storage.clone()), Some(Size::gib(1)));
+                    (backing.storage, backing.size) = (Some(storage), Some(Size::gib(1)));
+                }
+                1 => {
+                    mount.volume = Some(storage.clone());
+                    (backing.storage, backing.resource) = (Some(storage.clone()), Some(storage));
+                }
+                _ => mount.host_path = Some(from),
             }
-            1 => {
-                mount.volume = Some(storage.clone());
-                (backing.storage, backing.resource) = (Some(storage.clone()), Some(storage));
-            }
-            _ => mount.host_path = Some(from),
-        }
-        (mount, backing)
-    })
+            (mount, backing)
+        },
+    )
 }
 
 prop_compose! {
