@@ -155,7 +155,9 @@ async fn interfaces_are_plugged_changed_and_pulled_live() {
     assert!(lab.inside("ct-nic", &["ip", "link", "show", "eth1"]).unwrap().contains("52:54:00:00:00:07"));
     eth1(&mut new, &|nic| nic.link_up = Some(false));
     change(&new, "nics.eth1.linkUp").await;
-    assert!(!pings(&format!("{}.7", lab.net)), "the cable is pulled");
+    // The other interface answers for that address too, so the cable itself is looked at.
+    let carrier = lab.inside("ct-nic", &["cat", "/sys/class/net/eth1/carrier"]).unwrap();
+    assert_eq!(carrier, "0", "the cable is pulled");
     change(&record, "nics.eth1").await;
     assert!(lab.inside("ct-nic", &["ip", "link", "show", "eth1"]).is_err());
     assert_eq!(lab.init("ct-nic").await, init, "and the guest never noticed");
@@ -261,7 +263,8 @@ async fn a_guest_may_reboot_crash_and_lose_its_monitor() {
     lab.lxc.define(&id, &new).await.unwrap();
     lab.lxc.start(&own).await.unwrap();
     let init = lab.init("ct-ups").await;
-    lab.inside("ct-ups", &["reboot"]).unwrap();
+    // The command may end with the guest it ends.
+    let _ = lab.inside("ct-ups", &["reboot"]);
     until("the guest rebooted", || !Path::new(&format!("/proc/{init}")).exists()).await;
     let mut again = None;
     for _ in 0..100 {
@@ -297,7 +300,7 @@ async fn a_guest_may_reboot_crash_and_lose_its_monitor() {
     until("the loop devices are free", || lab.loops().is_empty()).await;
     lab.lxc.start(&own).await.expect("and it starts again");
     look_at_mounts(&lab, "ct-ups");
-    lab.inside("ct-ups", &["poweroff"]).unwrap();
+    let _ = lab.inside("ct-ups", &["poweroff"]);
     assert_eq!(stopped().await.ended, Some(Ended::Halted), "a guest may shut itself down");
     lab.lxc.undefine(&own).await.unwrap();
     let left = run("find", &["/sys/fs/cgroup", "-maxdepth", "3", "-name", "lxc.*.ct-ups*"]).unwrap();

@@ -81,27 +81,31 @@ impl Root {
             here = match open(&so_far) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) => {
-                    let name = parts[depth - 1];
-                    if file && depth == parts.len() {
-                        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                        drop(
-                            rustix::fs::openat(&here, name, flags, Mode::from_raw_mode(0o644))
-                                .map_err(io)
-                                .attempt(doing)?,
-                        );
-                    } else {
-                        rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755)).map_err(io).attempt(doing)?;
-                    }
-                    let (user, group) = self.owner();
-                    rustix::fs::chownat(&here, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-                        .map_err(io)
-                        .attempt(doing)?;
+                    self.make(&here, parts[depth - 1], file && depth == parts.len()).map_err(io).attempt(doing)?;
                     open(&so_far).map_err(io).attempt(doing)?
                 }
                 Err(error) => return Err(io(error)).attempt(doing),
             };
         }
         Ok(here)
+    }
+
+    /// Makes an empty directory or file that belongs to the guest's root.
+    fn make(&self, dir: &OwnedFd, name: &str, file: bool) -> Result<(), Errno> {
+        let create = || {
+            if !file {
+                return rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755));
+            }
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        };
+        let (user, group) = self.owner();
+        match create() {
+            // A file system that the guest itself mounted knows only the guest's ids.
+            Err(Errno::OVERFLOW) => as_user(user, group, create),
+            Err(error) => Err(error),
+            Ok(()) => rustix::fs::chownat(dir, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW),
+        }
     }
 
     fn owner(&self) -> (Uid, Gid) {
@@ -165,6 +169,18 @@ impl Root {
         }
         Ok(())
     }
+}
+
+/// Does something as another user, in this thread only.
+fn as_user(user: Uid, group: Gid, work: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+    set_thread_res_gid(None, group, None)?;
+    let done = set_thread_res_uid(None, user, None).and_then(|()| {
+        let done = work();
+        // The real and the saved user are still root's, so this cannot be refused.
+        set_thread_res_uid(None, Uid::ROOT, None).and(done)
+    });
+    set_thread_res_gid(None, Gid::ROOT, None).and(done)
 }
 
 /// A text with our lines in place of those we wrote before, or at its end.
