@@ -13,4 +13,5 @@ mod samples;
 mod scene;
 mod storage_driver;
 mod store;
+mod vm;
 mod vm_driver;

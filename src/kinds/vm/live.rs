@@ -10,7 +10,7 @@ use super::spec::{Accelerator, CloudInit, Media, RunStrategy, VmSpec};
 use crate::base::{Fault, Mark, Name};
 use crate::drivers::guest::{Domain, Link, Machine, Power, Record, Stop};
 use crate::drivers::storage::{Attachment, VolumeInfo};
-use crate::kinds::{Catalog, KindName, Observed, Scope, World, network};
+use crate::kinds::{Catalog, KindName, Observed, Scope, World, network, storage};
 
 /// The note that says which paths the guest refused to take while it runs.
 pub(super) const STAGED: &str = "staged";
@@ -99,7 +99,7 @@ impl Volumes {
         let used: BTreeSet<&Name> = domains.flat_map(own_storages).collect();
         let mut sizes = BTreeMap::new();
         for name in used {
-            let listed = async { world.storage(scope, name)?.list().await }.await;
+            let listed = storage::volumes(world, scope, name).await;
             let listed = listed.map(|volumes| volumes.into_iter().map(|v| (v.name.clone(), v)).collect());
             let listed = listed.map_err(|e| format!("the disks on storage/{name} cannot be read: {}", e.message));
             sizes.insert(name.clone(), listed);
