@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::spec::{Accelerator, CloudInit, Media, RunStrategy, VmSpec};
+use super::spec::{Accelerator, Media, RunStrategy, VmSpec};
 use crate::base::{Fault, Mark, Name};
 use crate::drivers::guest::{Domain, Link, Machine, Power, Record, Stop};
 use crate::drivers::storage::{Attachment, VolumeInfo};

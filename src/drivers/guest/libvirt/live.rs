@@ -440,7 +440,8 @@ async fn connect(
             (wanted.vlan, wanted.link_up) = (nic.vlan, nic.link_up);
             xml::set_nic(&mut card, &wanted, link.as_ref(), Some(now.as_ref()));
         }
-        Ok(ignored(domain.update_device_flags(&card.write().map_err(Fault::from)?, LIVE)?))
+        domain.update_device_flags(&card.write().map_err(Fault::from)?, LIVE)?;
+        Ok(())
     });
     match done.await {
         Err(fault) if matches!(fault.kind, FaultKind::Unsupported | FaultKind::Invalid) => {
