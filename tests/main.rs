@@ -1,14 +1,18 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
 
 mod cli;
+mod container;
 mod ct_driver;
 mod error_codes;
 mod image;
 mod layers;
 mod manifests;
+mod network;
+mod node_doctor;
 mod plan_cases;
 mod samples;
-mod store;
-mod network;
 mod scene;
+mod storage_driver;
+mod store;
+mod vm;
 mod vm_driver;

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use reeve::base::clock::TestClock;
 use reeve::base::{Fault, Name, Uid};
 use reeve::kinds::{
-    Catalog, Journal, KindName, Live, Metadata, Observed, Options, Places, Progress, Ref, Resource, Scope, Spec, Task,
-    World,
+    Catalog, Journal, KindName, Live, Metadata, Observed, Options, Places, Progress, Reach, Ref, Resource, Scope, Spec,
+    Task, World,
 };
 use reeve::plan::model::FieldChange;
 use serde_json::Value;
@@ -57,10 +57,11 @@ impl Scene {
     /// An empty world.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut world = World::open(reeve::kinds::Reach {
+        let mut world = World::open(Reach {
             node: "n1".parse().unwrap(),
             data_dir: dir.path().to_owned(),
-            hypervisor: None,
+            hypervisor: Some(format!("fake:{}", dir.path().join("fake.json").display())),
+            containers: Some(format!("fake:{}", dir.path().join("cts.json").display())),
         });
         world.clock = Arc::new(TestClock::at("2026-11-22T00:00:00Z".parse().unwrap()));
         Self { dir, world, catalog: Catalog::default(), uids: BTreeMap::new(), notes: Notes::default() }

@@ -24,6 +24,8 @@ pub struct ConfigFile {
     pub parallel: Option<u16>,
     /// The hypervisor's address, such as `qemu:///system`.
     pub hypervisor: Option<String>,
+    /// The container runtime's address, such as `lxc:/var/lib/lxc`.
+    pub containers: Option<String>,
 }
 
 /// The configuration in force.
@@ -37,6 +39,8 @@ pub struct Config {
     pub parallel: usize,
     /// The hypervisor's address, when not at the default place.
     pub hypervisor: Option<String>,
+    /// The container runtime's address, when not at the default place.
+    pub containers: Option<String>,
 }
 
 impl Config {
@@ -47,7 +51,7 @@ impl Config {
             None if Path::new(FILE).exists() => parse(Path::new(FILE))?,
             None => ConfigFile::default(),
         };
-        let ConfigFile { data_dir, node, parallel, hypervisor } = file;
+        let ConfigFile { data_dir, node, parallel, hypervisor, containers } = file;
         Ok(Self {
             data_dir: global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into()),
             node: match node {
@@ -56,6 +60,7 @@ impl Config {
             },
             parallel: usize::from(parallel.unwrap_or(8)).clamp(1, 64),
             hypervisor,
+            containers,
         })
     }
 }
@@ -63,7 +68,12 @@ impl Config {
 impl Config {
     /// Where the outside of this node is.
     pub fn reach(&self) -> Reach {
-        Reach { node: self.node.clone(), data_dir: self.data_dir.clone(), hypervisor: self.hypervisor.clone() }
+        Reach {
+            node: self.node.clone(),
+            data_dir: self.data_dir.clone(),
+            hypervisor: self.hypervisor.clone(),
+            containers: self.containers.clone(),
+        }
     }
 }
 
@@ -71,7 +81,7 @@ fn parse(path: &Path) -> Result<ConfigFile> {
     let bad = |why: String| {
         CliError::with_help(
             format!("the configuration {} cannot be read: {why}", path.display()),
-            "its fields are dataDir, node, parallel and hypervisor",
+            "its fields are dataDir, node, parallel, hypervisor and containers",
         )
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;

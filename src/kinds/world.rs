@@ -11,8 +11,7 @@ use super::{KindName, Metadata, Ref, Scope, Spec};
 use crate::base::clock::SystemClock;
 use crate::base::secret::Secrets;
 use crate::base::{Clock, Disruption, Fault, FaultKind, Mark, Name, Uid};
-use crate::drivers::container::CtDriver;
-use crate::drivers::container::lxc::Lxc;
+use crate::drivers::container::{self, CtDriver};
 use crate::drivers::guest::{self, VmDriver};
 use crate::drivers::network::NetworkDrivers;
 use crate::drivers::storage::{Storage, Storages};
@@ -29,6 +28,8 @@ pub struct Reach {
     pub data_dir: PathBuf,
     /// The hypervisor's address; libvirt's on this host when not given.
     pub hypervisor: Option<String>,
+    /// The container runtime's address; LXC's on this host when not given.
+    pub containers: Option<String>,
 }
 
 /// Everything outside that kinds may reach.
@@ -54,12 +55,22 @@ pub struct World {
 impl World {
     /// The world of this node, as `reach` says; nothing is connected or touched yet.
     pub fn open(reach: Reach) -> Self {
-        let Reach { node, data_dir, hypervisor } = reach;
+        let Reach { node, data_dir, hypervisor, containers } = reach;
         let secrets = Secrets::below(&data_dir.join("secrets"));
-        let vms = guest::open(hypervisor.as_deref().unwrap_or(HYPERVISOR), &data_dir);
-        let networks = NetworkDrivers::open(&data_dir);
-        let cts = Arc::new(Lxc::default());
-        Self { node, data_dir, clock: Arc::new(SystemClock), secrets, storages: Storages::default(), vms, cts, networks }
+        let hypervisor = hypervisor.as_deref().unwrap_or(HYPERVISOR);
+        let vms = guest::open(hypervisor, &data_dir);
+        let networks = NetworkDrivers::open(hypervisor, &data_dir);
+        let cts = container::open(containers.as_deref().unwrap_or(container::CONTAINERS));
+        Self {
+            node,
+            data_dir,
+            clock: Arc::new(SystemClock),
+            secrets,
+            storages: Storages::default(),
+            vms,
+            cts,
+            networks,
+        }
     }
 
     /// The storage of that name, opened by its manifest.

@@ -13,6 +13,11 @@ use super::scalar::{self, Plain};
 use super::suggest::{list, nearest_field, quoted};
 use crate::kinds::{Shape, Types};
 
+/// How many items a list may have.
+const MOST_ITEMS: usize = 1_000;
+/// How many entries a map may have.
+const MOST_ENTRIES: usize = 4_000;
+
 /// Where a walk is: keys from the outside in.
 #[derive(Clone, Copy)]
 pub struct Path<'a> {
@@ -60,11 +65,18 @@ pub fn value(node: View<'_>, shape: &Shape, path: Path<'_>, found: &mut Found) -
         Seen::List(items) if any || shape.types.array => {
             let fallback = Shape::default();
             let item_shape = shape.items.as_deref().unwrap_or(&fallback);
-            check_count(items.iter().len(), shape, path, found);
+            if !count_fits(items.iter().len(), MOST_ITEMS, shape, path, found) {
+                return Value::Null;
+            }
             let each = items.iter().enumerate();
             each.map(|(at, item)| value(item, item_shape, path.below(&at.to_string(), item.spot()), found)).collect()
         }
-        Seen::Map(entries) if any || shape.types.object => Value::Object(fields(entries, shape, path, found)),
+        Seen::Map(entries) if any || shape.types.object => {
+            if !shape.is_map() || count_fits(entries.iter().len(), MOST_ENTRIES, shape, path, found) {
+                return Value::Object(fields(entries, shape, path, found));
+            }
+            Value::Null
+        }
         Seen::Lost => Value::Null,
         Seen::List(_) => wrong_type("a list", shape, path.spot, path, found),
         Seen::Map(_) => wrong_type("a map", shape, path.spot, path, found),
@@ -140,11 +152,18 @@ fn check_key(key: Key<'_>, shape: &Shape, path: Path<'_>, found: &mut Found) {
     }
 }
 
-fn check_count(count: usize, shape: &Shape, path: Path<'_>, found: &mut Found) {
+/// Whether a list or map is not too large; rules may compare every item with every other.
+fn count_fits(count: usize, most: usize, shape: &Shape, path: Path<'_>, found: &mut Found) -> bool {
+    if count > most {
+        let message = format!("{path} has {count} entries; at most {most} are allowed");
+        found.error("manifest/too-many-items", path.spot, message, "write fewer");
+        return false;
+    }
     if let Some(least) = shape.min_items.filter(|least| (count as u64) < *least) {
         let message = format!("{path} has {count} items and needs at least {least}");
         found.error("manifest/too-few-items", path.spot, message, "add what is missing");
     }
+    true
 }
 
 /// Reports a value of a type the field does not take.

@@ -28,11 +28,10 @@ impl Place {
         let place = Self { dir: tempfile::tempdir().unwrap() };
         let at = |name: &str| place.path(name).display().to_string();
         let config = format!(
-            "node: n1\ndataDir: {}\nhypervisor: fake:{}\ncontainers: fake:{}\nnetworks: fake:{}\n",
+            "node: n1\ndataDir: {}\nhypervisor: fake:{}\ncontainers: fake:{}\n",
             at("data"),
             at("vms.json"),
             at("cts.json"),
-            at("networks.json"),
         );
         place.write("config.yaml", &config);
         place

@@ -73,9 +73,7 @@ impl Lab {
 
     /// A record of a container with this spec, its root file system made.
     pub async fn record(&self, name: &str, spec: Value) -> Record {
-        let mut spec: CtSpec = serde_json::from_value(spec).unwrap();
-        spec.fill();
-        spec.hostname.get_or_insert(name.to_owned());
+        let spec = filled(name, spec);
         let place = self.image(&format!("{name}.raw"), 64, spec.unprivileged(), true).await;
         record(name, spec, place, &self.bridge)
     }
@@ -83,6 +81,25 @@ impl Lab {
     /// The container's init process.
     pub async fn init(&self, name: &str) -> u32 {
         self.lxc.find(&Name::new(name).unwrap()).await.unwrap().unwrap().init.expect("it runs")
+    }
+
+    /// The loop devices on files of this lab.
+    pub fn loops(&self) -> Vec<String> {
+        let all = run("losetup", &["-n", "-O", "NAME,BACK-FILE"]).unwrap_or_default();
+        all.lines().filter(|l| l.contains(self.dir.path().to_str().unwrap())).map(str::to_owned).collect()
+    }
+
+    /// How often the kernel ended a program of the guest for want of memory.
+    pub fn oom_kills(&self, init: u32) -> u64 {
+        let table = std::fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
+        let find = |line: &str| {
+            let path = line.splitn(3, ':').nth(2)?;
+            let file = if line.starts_with("0::") { "memory.events" } else { "memory.oom_control" };
+            let tree = if line.starts_with("0::") { "" } else { "memory" };
+            let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{tree}{path}/{file}")).ok()?;
+            text.lines().find_map(|l| l.strip_prefix("oom_kill "))?.parse().ok()
+        };
+        table.lines().filter(|l| l.contains(":memory:") || l.starts_with("0::")).find_map(find).unwrap_or(0)
     }
 
     /// What a command in the container prints.
@@ -102,6 +119,14 @@ impl Drop for Lab {
         }
         let _ = run("ip", &["link", "del", &self.bridge]);
     }
+}
+
+/// A spec with every default filled in.
+pub fn filled(name: &str, spec: Value) -> CtSpec {
+    let mut spec: CtSpec = serde_json::from_value(spec).unwrap();
+    spec.fill();
+    spec.hostname.get_or_insert(name.to_owned());
+    spec
 }
 
 /// A record with MAC addresses that follow from the container's UID.

@@ -62,20 +62,21 @@ async fn a_disk_boots_by_itself_with_bios_and_with_uefi() {
     let disk = scene.dir.path().join("guest.qcow2");
     let (from, to) = (made.path.to_str().unwrap(), disk.to_str().unwrap());
     run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", from, "-F", "qcow2", to, "4G"]);
-    let grown = boot(&disk, &[]);
-    assert!(grown.contains("login:"), "{grown}");
+    let first = boot(&disk, &[]);
+    assert!(first.contains(UP), "{first}");
     let firmware = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
     let again = boot(&disk, &["-machine", "q35", "-drive", firmware]);
-    assert!(again.contains("login:"), "{again}");
-    let size = run("qemu-img", &["info", "--output=json", to]);
-    assert!(size.contains("4294967296"));
+    assert!(again.contains(UP), "{again}");
 }
 
-/// Boots a disk under emulation and gives what its serial line says up to the login.
+/// What the serial line says when the kernel has found its root and started the system on it.
+const UP: &str = "Welcome to ";
+
+/// Boots a disk under emulation and gives what its serial line says until the system starts.
 fn boot(disk: &Path, more: &[&str]) -> String {
     let drive = format!("if=virtio,format=qcow2,file={}", disk.display());
     let mut qemu = Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg", "-cpu", "max", "-m", "512", "-nographic", "-monitor", "none", "-serial", "stdio"])
+        .args(["-accel", "tcg", "-m", "512", "-nographic", "-monitor", "none", "-serial", "stdio"])
         .args(["-nic", "none", "-no-reboot", "-drive", &drive])
         .args(more)
         .stdin(Stdio::null())
@@ -93,7 +94,7 @@ fn boot(disk: &Path, more: &[&str]) -> String {
         }
     });
     let (mut said, start) = (Vec::new(), Instant::now());
-    while start.elapsed() < Duration::from_secs(300) && !String::from_utf8_lossy(&said).contains("login:") {
+    while start.elapsed() < Duration::from_secs(300) && !String::from_utf8_lossy(&said).contains(UP) {
         match receive.recv_timeout(Duration::from_secs(5)) {
             Ok(bytes) => said.extend(bytes),
             Err(mpsc::RecvTimeoutError::Timeout) => {}

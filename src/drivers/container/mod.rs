@@ -17,6 +17,11 @@ use crate::kinds::container::CtSpec;
 
 pub mod fake;
 pub mod lxc;
+mod open;
+mod running;
+
+pub use open::{CONTAINERS, open};
+pub use running::can_live;
 
 /// Where a file system of a container is on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,24 +236,6 @@ pub struct Capabilities {
     pub swap: bool,
     /// Whether containers without privileges can be made; if not, why.
     pub unprivileged: Result<(), String>,
-}
-
-/// Whether a change at `path` can be made in a guest that runs as `running`; `stays` when something shall be there then.
-///
-/// New mounts and devices can be added; what is mounted already is changed by a restart.
-pub fn can_live(path: &str, running: &CtSpec, stays: bool) -> bool {
-    let mut parts = path.split('.');
-    let (head, entry, field) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    match (head, entry, field) {
-        ("cpu" | "memory" | "hostname" | "nameservers" | "searchdomain", ..) => true,
-        ("description" | "tags" | "node" | "runStrategy" | "reconcile" | "startup" | "stopTimeout", ..) => true,
-        ("nics", _, Some("dhcp4" | "dhcp6")) => false,
-        ("nics", Some(_), _) => true,
-        ("rootfs", Some("size" | "image"), _) | ("mounts", _, Some("size" | "backup")) => true,
-        ("mounts", Some(name), _) => stays && !running.mounts.contains_key(name),
-        ("devices", Some(name), _) => stays && !running.devices.contains_key(name),
-        _ => false,
-    }
 }
 
 /// One container runtime on this node.

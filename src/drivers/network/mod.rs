@@ -22,7 +22,7 @@ mod sysfs;
 pub use marks::Marks;
 
 /// One network as it is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Seen {
     /// Its name.
     pub name: Name,
@@ -74,12 +74,18 @@ pub struct NetworkDrivers {
 }
 
 impl NetworkDrivers {
-    /// The real ones; nothing is connected or touched yet.
-    pub fn open(data_dir: &Path) -> Self {
+    /// Those that go with the hypervisor at `uri`; nothing is connected or touched yet.
+    ///
+    /// With a hypervisor at `fake:/path/to/state.json` the networks are fakes too, their state in files beside that one.
+    pub fn open(uri: &str, data_dir: &Path) -> Self {
+        if let Some(path) = uri.strip_prefix("fake:") {
+            let fake = |sort: &str| Arc::new(fake::FakeNetworks::kept_in(&Path::new(path).with_extension(sort)));
+            return Self { libvirt: Some(fake("networks")), bridge: fake("bridges"), host: fake::host };
+        }
         #[cfg(feature = "libvirt")]
         let libvirt: Option<Arc<dyn Networks>> = {
-            use crate::drivers::guest::libvirt::connection::{Pool, SYSTEM};
-            Some(Arc::new(libvirt::LibvirtNetworks::new(Pool::new(SYSTEM), data_dir)))
+            use crate::drivers::guest::libvirt::Pool;
+            Some(Arc::new(libvirt::LibvirtNetworks::new(Pool::new(uri), data_dir)))
         };
         #[cfg(not(feature = "libvirt"))]
         let libvirt = None;

@@ -69,6 +69,8 @@ pub struct Abilities {
     pub linked_clones: &'static [Format],
     /// Whether space is taken only when written.
     pub thin: bool,
+    /// Whether volumes can be made, grown and deleted; where not, as with LUNs of an array, they are only found.
+    pub provisions: bool,
 }
 
 /// How full a storage is.
@@ -244,6 +246,11 @@ pub trait Storage: Send + Sync {
     /// How a guest on this node reaches the volume.
     async fn attachment(&self, name: &str) -> Result<Attachment, Fault>;
 
+    /// Lets go of what [`Storage::attachment`] opened on this node for a volume that no guest here uses any more.
+    async fn release(&self, _name: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Clears away what a broken-off `create` of this name left behind.
     async fn clean(&self, name: &str) -> Result<(), Fault>;
 
@@ -303,6 +310,10 @@ pub trait StorageType: Sync {
     }
     /// A key that is the same for two storages on the same place.
     fn place(&self, spec: &StorageSpec) -> Option<String>;
+    /// The number of bytes that every volume's size is a multiple of.
+    fn granule(&self, _spec: &StorageSpec) -> u64 {
+        512
+    }
     /// Opens one; touches nothing yet.
     fn open(&self, name: &Name, spec: &StorageSpec, secrets: &Secrets) -> Result<Arc<dyn Storage>, Fault>;
 }

@@ -160,6 +160,23 @@ async fn forget(task: &Task<'_>, wanted: &Record) -> Result<(), Fault> {
     task.effect("record", Value::Null, task.world.cts.set_record(&target(task), &record)).await
 }
 
+/// Brings the file system of a Volume that was grown to its new size, in the container that has it mounted.
+///
+/// One that does not run does it at its next start.
+pub async fn volume_grew(task: &Task<'_>, volume: &Name, to: Size) -> Result<(), Fault> {
+    let cts = &task.world.cts;
+    for (name, seen) in cts.list().await? {
+        let Some(record) = seen.ok().filter(|s| s.power.active()).and_then(|s| s.record) else { continue };
+        let mount = record.mounts.iter().find(|(_, b)| b.resource.as_ref() == Some(volume)).map(|(mount, _)| mount);
+        if let Some(mount) = mount {
+            let target = Target { name: &name, owner: Some(record.mark.uid) };
+            let detail = json!({"container": name, "mount": mount, "size": to});
+            task.effect("grow-file-system", detail, cts.grow(&target, Some(mount), to)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts our record beside a container that is there, and changes nothing else.
 pub(super) async fn adopt(task: &Task<'_>, spec: &CtSpec) -> Result<(), Fault> {
     let name = &task.reference.name;

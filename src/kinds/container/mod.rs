@@ -18,6 +18,7 @@ mod record;
 mod spec;
 mod volumes;
 
+pub use apply::volume_grew;
 pub use live::CtLive;
 pub use spec::*;
 
@@ -56,9 +57,7 @@ impl Kind for ContainerKind {
         put(KindName::Image, rootfs.and_then(|r| r.image.as_ref()), "rootfs.image".to_owned());
         for (name, mount) in &spec.mounts {
             put(KindName::Storage, mount.storage.as_ref(), format!("mounts.{name}.storage"));
-            if let Some(kind) = KindName::find("volume") {
-                put(kind, mount.volume.as_ref(), format!("mounts.{name}.volume"));
-            }
+            put(KindName::Volume, mount.volume.as_ref(), format!("mounts.{name}.volume"));
         }
         for (name, nic) in &spec.nics {
             put(KindName::Network, nic.network.as_ref(), format!("nics.{name}.network"));

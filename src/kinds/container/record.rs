@@ -8,7 +8,7 @@ use super::{form, volumes};
 use crate::base::{Fault, FaultKind, Name};
 use crate::drivers::container::{Backing, Fill, Place, Record, Seen};
 use crate::kinds::image::ImageType;
-use crate::kinds::{Task, image, network};
+use crate::kinds::{Task, image, network, volume};
 
 /// The record of what is wanted; volumes that are not there are made on the way.
 pub(super) async fn wanted(task: &Task<'_>, spec: &CtSpec, now: Option<&Seen>) -> Result<Record, Fault> {
@@ -109,14 +109,22 @@ async fn mounted(task: &Task<'_>, name: &Name, mount: &Mount, unprivileged: bool
         return Ok(Backing::host(place));
     }
     if let Some(resource) = &mount.volume {
-        let (storage_name, volume) = volumes::resource(&task.scope, resource)?;
+        let (storage_name, volume) = volume::locate(&task.scope, resource)?;
         let storage = task.world.storage(&task.scope, &storage_name)?;
+        let info = storage.find(&volume).await?.ok_or_else(|| {
+            Fault::new(FaultKind::NotFound, format!("volume/{resource} is not on storage/{storage_name} yet"))
+        })?;
         let place = volumes::place(storage.attachment(&volume).await?)?;
         let fill = Fill { place: place.clone(), unprivileged, archive: None, keep: true };
         let detail = serde_json::json!({"volume": volume});
         task.effect("prepare-volume", detail, task.world.cts.fill(&fill)).await?;
-        let backing = Backing { storage: Some(storage_name), volume: Some(volume), ..Backing::host(place) };
-        return Ok(Backing { resource: Some(resource.clone()), ..backing });
+        return Ok(Backing {
+            storage: Some(storage_name),
+            volume: Some(volume),
+            resource: Some(resource.clone()),
+            size: Some(info.size),
+            ..Backing::host(place)
+        });
     }
     let missing = || Fault::new(FaultKind::Invalid, format!("mount {name} has no storage or no size"));
     let (storage, size) = mount.storage.as_ref().zip(mount.size).ok_or_else(missing)?;

@@ -3,6 +3,7 @@
 //! The words before each type are those of [`crate::kinds::fields`].
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::base::{Name, Rate, Seconds, Size};
 use crate::kinds::fields::fields;
@@ -237,6 +238,14 @@ impl MountOption {
     }
 }
 
+/// An address with its prefix length, `10.40.0.53/24`.
+pub fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let length: u8 = length.parse().ok().filter(|_| length.bytes().all(|b| b.is_ascii_digit()))?;
+    (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
+}
+
 impl CtSpec {
     /// Puts the lists whose order means nothing into a fixed order, and text into one spelling.
     pub fn settle(&mut self) {
@@ -251,6 +260,18 @@ impl CtSpec {
         }
         self.mounts.values_mut().for_each(|m| sort(&mut m.mount_options));
         for nic in self.nics.values_mut() {
+            for address in &mut nic.addresses {
+                if let Some((ip, length)) = cidr(address) {
+                    *address = format!("{ip}/{length}");
+                }
+            }
+            for gateway in nic.gateway.iter_mut().chain(&mut nic.gateway6) {
+                if let Ok(ip) = gateway.parse::<IpAddr>() {
+                    *gateway = ip.to_string();
+                }
+            }
+            // The kernel counts in whole bytes per second.
+            nic.rate = nic.rate.map(|rate| Rate(rate.0.div_ceil(8).saturating_mul(8)));
             nic.addresses.sort();
             nic.addresses.dedup();
             if let Some(mac) = &mut nic.mac {

@@ -12,7 +12,7 @@ use crate::base::{Fault, FaultKind, Mark, Name, Size};
 use crate::drivers::container::{Backing, Fill, Place};
 use crate::drivers::storage::{Attachment, Format, NewVolume, Source, Storage, VolumeInfo};
 use crate::kinds::storage::Content;
-use crate::kinds::{KindName, Scope, Task};
+use crate::kinds::Task;
 
 /// How many names are tried for a volume.
 const NAMES: u32 = 100;
@@ -196,18 +196,6 @@ pub(super) fn place(attachment: Attachment) -> Result<Place, Fault> {
                 .help("use a volume of format raw, or a storage with block devices or directories"))
         }
     }
-}
-
-/// The Volume resource a mount is from: its storage and its name there.
-pub(super) fn resource(scope: &Scope<'_>, name: &Name) -> Result<(Name, String), Fault> {
-    let missing = || {
-        Fault::new(FaultKind::NotFound, format!("volume/{name} is in no manifest"))
-            .help("add a Volume manifest of that name, or give its file on the command line")
-    };
-    let kind = KindName::find("volume").ok_or_else(missing)?;
-    let spec = scope.spec(kind, name).ok_or_else(missing)?.to_value();
-    let storage = spec.get("storage").and_then(Value::as_str).and_then(|s| Name::new(s).ok()).ok_or_else(missing)?;
-    Ok((storage, format!("vol-{name}")))
 }
 
 /// A volume of a container's own: the storage and the volume's name there.

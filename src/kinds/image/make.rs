@@ -52,6 +52,15 @@ pub async fn adopt(task: &Task<'_>, spec: &ImageSpec) -> Result<(), Fault> {
     shelf.note(&kept.path, &kept.sidecar)
 }
 
+/// Clears away what a broken-off run left, save a download that the image still needs.
+pub fn undo(task: &Task<'_>, spec: Option<&ImageSpec>) -> Result<(), Fault> {
+    let name = &task.meta.name;
+    let shelf = Shelf::of(task.world);
+    shelf.make()?;
+    let _lock = shelf.lock(name)?;
+    shelf.clean(name, task.uid, spec)
+}
+
 /// Removes every file of the image, those of earlier sources too.
 pub async fn remove(task: &Task<'_>) -> Result<(), Fault> {
     let name = &task.meta.name;

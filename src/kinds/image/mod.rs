@@ -174,6 +174,14 @@ impl Kind for ImageKind {
     async fn adopt(task: &Task<'_>, spec: &ImageSpec, _live: &ImageLive) -> Result<(), Fault> {
         task.effect("mark-image", Value::Null, make::adopt(task, spec)).await
     }
+
+    async fn undo(task: &Task<'_>, spec: Option<&ImageSpec>, _effect: &str, _detail: &Value) -> Result<(), Fault> {
+        make::undo(task, spec)
+    }
+
+    fn spec_of(live: &ImageLive) -> Option<ImageSpec> {
+        Some(live.spec.clone())
+    }
 }
 
 /// The image that counts among those of one name: the one of the wanted source, else the newest.

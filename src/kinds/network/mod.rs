@@ -178,4 +178,23 @@ impl Kind for NetworkKind {
         let mark = task.mark(Some(change::want(&spec.canonical(name))));
         task.effect("mark-network", Value::Null, driver.remark(name, live.mark.as_ref(), &mark)).await
     }
+
+    async fn undo(task: &Task<'_>, spec: Option<&NetworkSpec>, effect: &str, _detail: &Value) -> Result<(), Fault> {
+        if spec.is_some() || effect != "make-network" {
+            return Ok(());
+        }
+        let drivers = &task.world.networks;
+        for driver in drivers.libvirt.iter().chain([&drivers.bridge]) {
+            match driver.delete(&task.meta.name, &task.mark(None)).await {
+                // What is there is not what this resource made.
+                Err(fault) if fault.kind == FaultKind::Identity => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    fn spec_of(live: &NetworkLive) -> Option<NetworkSpec> {
+        Some(live.spec.clone())
+    }
 }

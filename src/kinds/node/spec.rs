@@ -1,22 +1,14 @@
 //! What a Node manifest says.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::Name;
-
-/// A machine with Reeve on it.
+/// A machine with Reeve on it; words to choose nodes by are its `metadata.labels`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeSpec {
     /// What the node is for, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-reeve-change" = "none"))]
+    #[schemars(length(max = 1024), extend("x-reeve-change" = "none", "x-reeve-example" = "rack 4, with the fast disks"))]
     pub description: Option<String>,
-    /// Words to choose nodes by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-reeve-change" = "none"))]
-    pub labels: Option<BTreeMap<Name, String>>,
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::spec::{Accelerator, CloudInit, Media, RunStrategy, VmSpec};
-use crate::base::{Fault, Mark, Name, Size};
+use crate::base::{Fault, Mark, Name};
 use crate::drivers::guest::{Domain, Link, Machine, Power, Record, Stop};
-use crate::drivers::storage::Attachment;
-use crate::kinds::{Catalog, KindName, Observed, Scope, World, network};
+use crate::drivers::storage::{Attachment, VolumeInfo};
+use crate::kinds::{Catalog, KindName, Observed, Scope, World, network, storage};
 
 /// The note that says which paths the guest refused to take while it runs.
 pub(super) const STAGED: &str = "staged";
@@ -92,15 +92,15 @@ pub(super) async fn observe(world: &World, scope: &Scope<'_>) -> Result<BTreeMap
 }
 
 /// The sizes of the volumes on each storage that guests have disks on.
-struct Volumes(BTreeMap<Name, Result<HashMap<String, Size>, String>>);
+struct Volumes(BTreeMap<Name, Result<HashMap<String, VolumeInfo>, String>>);
 
 impl Volumes {
     async fn read(world: &World, scope: &Scope<'_>, domains: impl Iterator<Item = &Domain>) -> Self {
         let used: BTreeSet<&Name> = domains.flat_map(own_storages).collect();
         let mut sizes = BTreeMap::new();
         for name in used {
-            let listed = async { world.storage(scope, name)?.list().await }.await;
-            let listed = listed.map(|volumes| volumes.into_iter().map(|v| (v.name, v.size)).collect());
+            let listed = storage::volumes(world, scope, name).await;
+            let listed = listed.map(|volumes| volumes.into_iter().map(|v| (v.name.clone(), v)).collect());
             let listed = listed.map_err(|e| format!("the disks on storage/{name} cannot be read: {}", e.message));
             sizes.insert(name.clone(), listed);
         }
@@ -109,11 +109,16 @@ impl Volumes {
 
     /// Why a machine's disks are not known.
     fn unknown(&self, domain: &Domain) -> Option<String> {
-        own_storages(domain).find_map(|s| self.0.get(s)?.as_ref().err().cloned())
+        let storage = own_storages(domain).find_map(|s| self.0.get(s)?.as_ref().err().cloned());
+        let volume = || {
+            let mut origins = domain.record.iter().flat_map(|r| r.disks.values()).filter(|o| o.resource.is_none());
+            origins.find_map(|o| self.find(o.storage.as_ref()?, o.volume.as_deref()?)?.problem.clone())
+        };
+        storage.or_else(volume)
     }
 
-    fn size(&self, storage: &Name, volume: &str) -> Option<Size> {
-        self.0.get(storage)?.as_ref().ok()?.get(volume).copied()
+    fn find(&self, storage: &Name, volume: &str) -> Option<&VolumeInfo> {
+        self.0.get(storage)?.as_ref().ok()?.get(volume)
     }
 }
 
@@ -225,7 +230,7 @@ impl See<'_, '_> {
                     disk.image = origin.image.clone().filter(|_| !hard);
                     disk.format = origin.format.or(disk.format).filter(|_| hard && origin.resource.is_none());
                     let own = disk.storage.as_ref().zip(origin.volume.as_deref());
-                    let volume = own.and_then(|(s, v)| self.volumes.size(s, v));
+                    let volume = own.and_then(|(s, v)| self.volumes.find(s, v)).map(|v| v.size);
                     let before = configured.and_then(|c| c.disks.get(name)).and_then(|d| d.size);
                     disk.size = if configured.is_some() { disk.size.or(before) } else { volume };
                     disk.size = disk.size.filter(|_| disk.storage.is_some());

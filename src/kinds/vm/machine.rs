@@ -10,7 +10,7 @@ use crate::base::secret::{SecretField, SecretString};
 use crate::base::{Attempt, Fault, FaultKind, Name};
 use crate::drivers::guest::{Domain, Link, Machine, Origin, Plug, Record, SecretValues};
 use crate::drivers::storage::{Attachment, Format};
-use crate::kinds::{Task, image, network};
+use crate::kinds::{Task, image, network, volume};
 
 /// What a machine shall be, and what its record shall say.
 pub(super) struct Wanted {
@@ -114,13 +114,13 @@ async fn origin(task: &Task<'_>, name: &Name, disk: &Disk) -> Result<Origin, Fau
             origin.image = Some(image.clone());
         }
     } else if let Some(resource) = &disk.volume {
-        let (storage_name, volume) = volumes::resource(&task.scope, resource)?;
+        let (storage_name, called) = volume::locate(&task.scope, resource)?;
         let storage = task.world.storage(&task.scope, &storage_name)?;
-        let info = storage.find(&volume).await?.ok_or_else(|| {
+        let info = storage.find(&called).await?.ok_or_else(|| {
             Fault::new(FaultKind::NotFound, format!("volume/{resource} is not on storage/{storage_name} yet"))
         })?;
-        origin.attachment = Some(storage.attachment(&volume).await?);
-        (origin.storage, origin.volume) = (Some(storage_name), Some(volume));
+        origin.attachment = Some(storage.attachment(&called).await?);
+        (origin.storage, origin.volume) = (Some(storage_name), Some(called));
         (origin.resource, origin.format) = (Some(resource.clone()), Some(info.format));
     } else {
         return volumes::ensure(task, name, disk).await;

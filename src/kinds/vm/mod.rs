@@ -5,7 +5,8 @@
 //! form      the one canonical form        diff     costs, refusals, changes that no field shows
 //! live      what is observed              machine  from the spec to what a driver is given
 //! volumes   disks on storages             seed     what cloud-init reads
-//! apply     create, update, delete, adopt power    start, stop, restart
+//! apply     create, delete, adopt, undo   update   live and staged changes
+//! power     start, stop, restart
 //! ```
 
 mod apply;
@@ -18,6 +19,7 @@ mod machine;
 mod power;
 mod seed;
 mod spec;
+mod update;
 mod volumes;
 
 #[cfg(test)]
@@ -58,8 +60,8 @@ impl Kind for VmKind {
             if let Some(image) = &disk.image {
                 found.push(Reference::required(KindName::Image, image, format!("disks.{name}.image")));
             }
-            if let (Some(volume), Some(kind)) = (&disk.volume, KindName::find("volume")) {
-                found.push(Reference::required(kind, volume, format!("disks.{name}.volume")));
+            if let Some(volume) = &disk.volume {
+                found.push(Reference::required(KindName::Volume, volume, format!("disks.{name}.volume")));
             }
         }
         for (name, nic) in &spec.nics {
@@ -99,7 +101,7 @@ impl Kind for VmKind {
     }
 
     async fn update(task: &Task<'_>, spec: &VmSpec, live: &VmLive, changes: &[FieldChange]) -> Result<(), Fault> {
-        apply::update(task, spec, live, changes).await
+        update::update(task, spec, live, changes).await
     }
 
     async fn delete(task: &Task<'_>, live: &VmLive) -> Result<(), Fault> {

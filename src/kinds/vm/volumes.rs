@@ -3,14 +3,14 @@
 //! A volume is called `vm-MACHINE-DISK`, with a number behind when that name belongs to something else, such as what
 //! a deleted machine of the same name left behind. Which one a disk has is in the machine's record.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::spec::Disk;
 use crate::base::{Fault, FaultKind, Mark, Name, Size};
 use crate::drivers::guest::Origin;
 use crate::drivers::storage::{Format, NewVolume, Source, Storage, VolumeInfo};
 use crate::kinds::storage::Content;
-use crate::kinds::{KindName, Scope, Task, image};
+use crate::kinds::{Task, image};
 
 /// How many names are tried for a volume.
 const NAMES: u32 = 100;
@@ -247,16 +247,4 @@ pub(super) async fn undo(
 fn names(task: &Task<'_>, disk: &str) -> impl Iterator<Item = String> + Send + use<> {
     let base = format!("vm-{}-{disk}", task.reference.name);
     (1..=NAMES).map(move |number| if number == 1 { base.clone() } else { format!("{base}-{number}") })
-}
-
-/// Where a Volume resource is: its storage and its name there.
-pub(super) fn resource(scope: &Scope<'_>, name: &Name) -> Result<(Name, String), Fault> {
-    let missing = || {
-        Fault::new(FaultKind::NotFound, format!("volume/{name} is in no manifest"))
-            .help("add a Volume manifest of that name, or give its file on the command line")
-    };
-    let kind = KindName::find("volume").ok_or_else(missing)?;
-    let spec = scope.spec(kind, name).ok_or_else(missing)?.to_value();
-    let storage = spec.get("storage").and_then(Value::as_str).and_then(|s| Name::new(s).ok()).ok_or_else(missing)?;
-    Ok((storage, format!("vol-{name}")))
 }

@@ -56,6 +56,7 @@ pub async fn update(task: &Task<'_>, spec: &VolumeSpec, live: &VolumeLive) -> Re
             }
         })
         .await?;
+        crate::kinds::container::volume_grew(task, &task.reference.name, spec.size).await?;
     }
     if live.mark.as_ref() == Some(&mark) {
         return Ok(());

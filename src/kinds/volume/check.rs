@@ -1,13 +1,11 @@
 //! Rules for volumes that the schema cannot say.
 
 use super::{VolumeSpec, formats};
+use crate::base::Size;
 use crate::drivers::storage::{self as drivers, Format};
 use crate::kinds::image::{ImageKind, ImageType};
 use crate::kinds::storage::{self, Content, StorageKind, StorageSpec};
 use crate::kinds::{AsKind, KindName, Report, Scope};
-
-/// The unit of every disk.
-const SECTOR: u64 = 512;
 
 /// Reports everything that is wrong with one volume.
 pub fn check(spec: &VolumeSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
@@ -17,9 +15,8 @@ pub fn check(spec: &VolumeSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
         let help = "write images for a disk of a virtual machine, rootdir for a mount of a container";
         report.error("volume/content", "content", message, help);
     }
-    if spec.size.bytes() == 0 || !spec.size.bytes().is_multiple_of(SECTOR) {
-        let message = format!("a volume cannot have the size {}", spec.size);
-        report.error("volume/size", "size", message, "choose a multiple of 512 bytes, such as 10Gi");
+    if spec.size.bytes() == 0 {
+        report.error("volume/size", "size", "a volume cannot have the size 0", "write a size such as 10Gi");
     }
     if let Some(storage) = scope.spec(KindName::Storage, &spec.storage).and_then(AsKind::<StorageKind>::as_kind) {
         on_storage(spec, storage, report);
@@ -30,8 +27,16 @@ pub fn check(spec: &VolumeSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
 /// The storage must allow the content and have the format.
 fn on_storage(spec: &VolumeSpec, storage: &StorageSpec, report: &mut Report<'_>) {
     let (name, content) = (&spec.storage, spec.content());
-    if drivers::find(&storage.driver).is_none() {
-        return;
+    let Some(driver) = drivers::find(&storage.driver) else { return };
+    if !driver.abilities().provisions {
+        let message = format!("no volume can be made on storage/{name}, of the type {}", storage.driver);
+        report.error("volume/storage", "storage", message, "take another storage");
+    }
+    let granule = driver.granule(storage);
+    if !spec.size.bytes().is_multiple_of(granule) {
+        let message = format!("the size {} is no multiple of {}, which storage/{name} needs", spec.size, Size(granule));
+        let next = Size(spec.size.bytes().div_ceil(granule).saturating_mul(granule));
+        report.error("volume/size", "size", message, format!("write {next}"));
     }
     if !storage::content(storage).contains(&content) {
         let message = format!("storage/{name} does not keep {content}");

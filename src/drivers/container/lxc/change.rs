@@ -10,7 +10,8 @@ use super::keep::{self, RunningNote};
 use super::seen::{self, State};
 use super::{config, device, net, power, rootfs};
 use crate::base::{Attempt as _, Fault, FaultKind, Name, Size};
-use crate::drivers::container::{Changed, Place, Record, Target, can_live};
+use crate::drivers::container::running::{can_live, note as noted, resize, stays};
+use crate::drivers::container::{Changed, Place, Record, Target};
 use crate::kinds::container::CtSpec;
 
 /// Makes a container what `new` says; see [`crate::drivers::container::CtDriver::reconfigure`].
@@ -76,16 +77,6 @@ pub async fn reconfigure(
     Ok(changed)
 }
 
-/// Whether the mount or device at a path shall be there.
-fn stays(path: &str, spec: &CtSpec) -> bool {
-    let mut parts = path.split('.');
-    match (parts.next(), parts.next()) {
-        (Some("mounts"), Some(name)) => spec.mounts.contains_key(name),
-        (Some("devices"), Some(name)) => spec.devices.contains_key(name),
-        _ => true,
-    }
-}
-
 /// Keeps the sizes that file systems were brought to: only growing changes them.
 fn keep_sizes(new: &mut Record, old: &Record) {
     if new.rootfs.place == old.rootfs.place {
@@ -111,33 +102,24 @@ async fn live(
     let (Some(init), Some((monitor, _))) = (state.init, state.monitor) else {
         return Err(Fault::new(FaultKind::Busy, format!("container {name} is on its way up or down")));
     };
-    let new = &record.spec;
     let mut parts = path.splitn(3, '.');
     let (head, entry) = (parts.next().unwrap_or_default(), parts.next().and_then(|e| Name::new(e).ok()));
     match (head, entry) {
-        ("cpu" | "memory", _) => {
-            limits(host, name, record, init)?;
-            note.spec.cpu.clone_from(&new.cpu);
-            note.spec.memory.clone_from(&new.memory);
-        }
-        ("nics", Some(nic)) => interface(record, old.as_ref(), &mut note.spec, init, &nic).await?,
+        ("cpu" | "memory", _) => limits(host, name, record, init)?,
+        ("nics", Some(nic)) => interface(record, old.as_ref(), &note.spec, init, &nic).await?,
         ("hostname" | "nameservers" | "searchdomain", _) => {
             identity(host, name, record, init, head == "hostname").await?;
-            note.spec.hostname.clone_from(&new.hostname);
-            note.spec.nameservers.clone_from(&new.nameservers);
-            note.spec.searchdomain.clone_from(&new.searchdomain);
         }
         ("mounts", Some(mount)) if !note.spec.mounts.contains_key(&mount) => {
             add_mount(host, name, record, (monitor, init), &mount).await?;
-            note.spec.mounts.extend(new.mounts.get(&mount).map(|m| (mount.clone(), m.clone())));
         }
         ("devices", Some(entry)) if !note.spec.devices.contains_key(&entry) => {
             add_device(host, name, record, (monitor, init), &entry).await?;
-            note.spec.devices.extend(new.devices.get(&entry).map(|d| (entry.clone(), d.clone())));
         }
         // What the guest never sees needs nothing; sizes are grown by themselves.
-        _ => seen::unseen(&mut note.spec, new),
+        _ => {}
     }
+    noted(&mut note.spec, &record.spec, path);
     Ok(())
 }
 
@@ -154,27 +136,23 @@ fn limits(host: &Host, name: &Name, record: &Record, init: u32) -> Result<(), Fa
 async fn interface(
     record: &Record,
     old: Option<&Record>,
-    running: &mut CtSpec,
+    running: &CtSpec,
     init: u32,
     name: &Name,
 ) -> Result<(), Fault> {
     let port = net::Port { uid: record.mark.uid, init, name };
     let Some(new) = record.spec.nics.get(name) else {
-        port.unplug().await?;
-        running.nics.remove(name);
-        return Ok(());
+        return port.unplug().await;
     };
     let bridge = record.bridges.get(name).map(String::as_str).unwrap_or_default();
     match running.nics.get(name).filter(|_| port.present()) {
-        None => port.plug(new, bridge).await?,
+        None => port.plug(new, bridge).await,
         Some(was) => {
             let at = net::host_state(&port.host().await?).and_then(|(bridge, _)| bridge);
             let at = at.or_else(|| old?.bridges.get(name).cloned());
-            port.change(was, new, (at.as_deref(), bridge)).await?;
+            port.change(was, new, (at.as_deref(), bridge)).await
         }
     }
-    running.nics.insert(name.clone(), new.clone());
-    Ok(())
 }
 
 async fn identity(host: &Host, name: &Name, record: &Record, init: u32, hostname: bool) -> Result<(), Fault> {
@@ -245,10 +223,7 @@ pub async fn grow(host: &Host, target: &Target<'_>, mount: Option<&Name>, to: Si
     if let Some(monitor) = state.monitor
         && let Some(mut spec) = keep::running(&host.paths, target.name, monitor)
     {
-        match mount {
-            None => spec.rootfs.iter_mut().for_each(|r| r.size = Some(to)),
-            Some(mount) => spec.mounts.get_mut(mount).into_iter().for_each(|m| m.size = Some(to)),
-        }
+        resize(&mut spec, mount, to);
         keep::put_running(&host.paths, target.name, &RunningNote { monitor, spec })?;
     }
     Ok(())

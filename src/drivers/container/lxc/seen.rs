@@ -12,6 +12,7 @@ use super::host::Host;
 use super::{config, keep, net};
 use crate::base::exec::Command;
 use crate::base::{Attempt as _, Fault, Name, Rate, Size};
+use crate::drivers::container::running::unseen;
 use crate::drivers::container::{Ended, Place, Power, Record, Seen};
 use crate::kinds::container::{CtMemory, CtSpec};
 
@@ -193,22 +194,6 @@ fn running(
         interfaces(&mut spec, record, init, rates);
     }
     Ok(spec)
-}
-
-/// Puts the fields that are only ours, and so have no running state, as they are configured.
-pub fn unseen(spec: &mut CtSpec, configured: &CtSpec) {
-    spec.description.clone_from(&configured.description);
-    spec.tags.clone_from(&configured.tags);
-    spec.node.clone_from(&configured.node);
-    spec.run_strategy = configured.run_strategy;
-    spec.reconcile = configured.reconcile;
-    spec.startup.clone_from(&configured.startup);
-    spec.stop_timeout = configured.stop_timeout;
-    for (name, mount) in &mut spec.mounts {
-        if let Some(now) = configured.mounts.get(name) {
-            mount.backup = now.backup;
-        }
-    }
 }
 
 fn limits(spec: &mut CtSpec, group: &Group<'_>, swap: bool) {

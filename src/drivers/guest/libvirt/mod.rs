@@ -36,7 +36,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-pub use capabilities::{Accelerators, Finding};
+pub use capabilities::{Accelerators, Finding, Kvm};
 pub use connection::{Call, Done, Limits, Pool, SYSTEM};
 pub use error::Failure;
 

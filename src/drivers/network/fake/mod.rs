@@ -1,6 +1,7 @@
-//! Networks in memory, with faults on demand.
+//! Networks in memory or in a file, with faults on demand.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use super::{Networks, Seen, ours, unplugged};
 use crate::base::{Fault, FaultKind, Mark, Name};
 use crate::kinds::network::NetworkSpec;
 
-/// Networks that exist in memory alone.
+/// Networks that exist in memory, or in a file.
 #[derive(Debug, Default)]
 pub struct FakeNetworks(Mutex<State>);
 
@@ -18,9 +19,21 @@ struct State {
     networks: BTreeMap<Name, Seen>,
     fail: Option<(usize, Fault)>,
     calls: Vec<String>,
+    file: Option<PathBuf>,
+}
+
+/// The bridges that a fake host has: those named `br` and a number, with nothing plugged in.
+pub fn host(bridge: &str) -> Option<Vec<String>> {
+    let number = bridge.strip_prefix("br")?;
+    (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then(Vec::new)
 }
 
 impl FakeNetworks {
+    /// Networks that are kept in `file` from one process to the next.
+    pub fn kept_in(file: &Path) -> Self {
+        Self(Mutex::new(State { file: Some(file.to_owned()), ..State::default() }))
+    }
+
     /// Makes the call after `calls` more fail with `fault`, before it does anything.
     pub fn fail_after(&self, calls: usize, fault: Fault) {
         self.state().fail = Some((calls, fault));
@@ -59,7 +72,31 @@ impl FakeNetworks {
             None => {}
         }
         state.calls.extend(call);
+        state.load()?;
         Ok(state)
+    }
+}
+
+impl State {
+    /// Reads what another process left.
+    fn load(&mut self) -> Result<(), Fault> {
+        let Some(file) = &self.file else { return Ok(()) };
+        match std::fs::read(file) {
+            Ok(bytes) => {
+                let networks = serde_json::from_slice(&bytes);
+                self.networks = networks.map_err(|e| Fault::other(format!("read {}: {e}", file.display())))?;
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Fault::from(error).context(format!("read {}", file.display()))),
+        }
+    }
+
+    /// Leaves what there is to the next process.
+    fn save(&self) -> Result<(), Fault> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let text = serde_json::to_vec(&self.networks).map_err(|e| Fault::other(e.to_string()))?;
+        std::fs::write(file, text).map_err(|e| Fault::from(e).context(format!("write {}", file.display())))
     }
 }
 
@@ -78,7 +115,7 @@ impl Networks for FakeNetworks {
         if let Some(seen) = state.networks.get_mut(name) {
             ours(seen, mark)?;
             seen.running.get_or_insert_with(|| spec.clone());
-            return Ok(());
+            return state.save();
         }
         let seen = Seen {
             name: name.clone(),
@@ -89,7 +126,7 @@ impl Networks for FakeNetworks {
             mark: Some(mark.clone()),
         };
         state.networks.insert(name.clone(), seen);
-        Ok(())
+        state.save()
     }
 
     async fn change(&self, name: &Name, spec: &NetworkSpec, mark: &Mark, restart: bool) -> Result<(), Fault> {
@@ -106,7 +143,7 @@ impl Networks for FakeNetworks {
         seen.running = Some(spec.clone());
         seen.autostart = true;
         seen.mark = Some(mark.clone());
-        Ok(())
+        state.save()
     }
 
     async fn remark(&self, name: &Name, from: Option<&Mark>, to: &Mark) -> Result<(), Fault> {
@@ -116,7 +153,7 @@ impl Networks for FakeNetworks {
             return Err(Fault::new(FaultKind::Identity, format!("the network {name} carries another mark")));
         }
         seen.mark = Some(to.clone());
-        Ok(())
+        state.save()
     }
 
     async fn delete(&self, name: &Name, expect: &Mark) -> Result<(), Fault> {
@@ -125,7 +162,7 @@ impl Networks for FakeNetworks {
         ours(seen, expect)?;
         unplugged(seen)?;
         state.networks.remove(name);
-        Ok(())
+        state.save()
     }
 }
 

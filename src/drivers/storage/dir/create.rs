@@ -23,17 +23,16 @@ pub async fn create(dir: &Dir, new: &NewVolume, progress: OnProgress<'_>) -> Res
     let spot = check(dir, new)?;
     let what = format!("make the volume {:?}", new.name);
     let (name, wanted, storage) = (new.name.clone(), Wanted::of(new), dir.name.clone());
+    let lock = dir.lock(&what, &new.name).await?;
     let prepare = dir.on(&what, move |tree| {
-        let lock = Arc::new(tree.lock(&name)?);
         let found = tree.find(&name)?;
         if let Some((_, info)) = &found {
             wanted.is(&storage, info)?;
         }
         tree.clean(&name)?;
-        Ok((lock, found))
+        Ok(found)
     });
-    let (lock, found) = prepare.await?;
-    if let Some((_, info)) = found {
+    if let Some((_, info)) = prepare.await? {
         return Ok(info);
     }
     let made = match fill(dir, new, &spot, progress).await {

@@ -6,12 +6,8 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use crate::base::{Attempt as _, Fault, FaultKind};
-
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(10);
+use crate::base::{Attempt as _, Fault};
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
@@ -22,26 +18,19 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of `name` in `dir`; blocks its thread for some seconds at the most.
-    pub fn take(dir: &Path, name: &str) -> Result<Self, Fault> {
+    /// Takes the lock of `name` in `dir`; `None` when somebody has it.
+    pub fn take(dir: &Path, name: &str) -> Result<Option<Self>, Fault> {
         let path = dir.join(name);
-        let begun = Instant::now();
         loop {
             let file = open(dir, &path)?;
             match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => return Ok(Self { path, _file: file }),
-                Ok(()) => continue,
-                Err(std::fs::TryLockError::WouldBlock) => {}
+                Ok(()) if is_at(&file, &path) => return Ok(Some(Self { path, _file: file })),
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(std::fs::TryLockError::Error(error)) => {
                     return Err(Fault::from(error).context(format!("cannot lock {}", path.display())));
                 }
             }
-            if begun.elapsed() > PATIENCE {
-                let message =
-                    format!("something else is being done to the volume {name:?}: {} is locked", path.display());
-                return Err(Fault::new(FaultKind::Busy, message).help("wait until it is done, and try again"));
-            }
-            std::thread::sleep(PAUSE);
         }
     }
 }
@@ -88,7 +77,12 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        let _lock = Lock::take(&dir, "x y").unwrap();
+                        let _lock = loop {
+                            if let Some(lock) = Lock::take(&dir, "x y").unwrap() {
+                                break lock;
+                            }
+                            std::thread::yield_now();
+                        };
                         most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         inside.fetch_sub(1, Ordering::SeqCst);
                     }

@@ -7,6 +7,7 @@
 
 mod copy;
 mod create;
+mod in_use;
 mod lock;
 mod options;
 mod sidecar;
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 pub(super) use self::create::check_size;
+use self::in_use::not_in_use;
 use self::lock::Lock;
 pub use self::options::{DirOptions, Preallocation, check_path};
 use self::sidecar::Sidecar;
@@ -39,7 +41,13 @@ use crate::base::{Fault, FaultKind, Mark, Name, Size};
 use crate::kinds::Shape;
 use crate::kinds::storage::{Content, StorageSpec};
 
+/// How long a short call may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a volume may be locked by another before it is given up.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The lock on the storage's own mark; no volume's name starts with '.'.
+const ROOT_LOCK: &str = ".storage";
+const PAUSE: Duration = Duration::from_millis(10);
 
 static ABILITIES: Abilities = Abilities {
     content: &Content::ALL,
@@ -48,6 +56,7 @@ static ABILITIES: Abilities = Abilities {
     snapshots: &[Format::Qcow2],
     linked_clones: &[],
     thin: true,
+    provisions: true,
 };
 
 /// The storage type `dir`.
@@ -133,6 +142,26 @@ impl Dir {
         self.offload.run(format!("storage/{}: cannot {what}", self.name), move || work(&tree)).await
     }
 
+    /// Takes the lock on a volume's name; a name that is busy for long is given up.
+    async fn lock(&self, what: &str, name: &str) -> Result<Arc<Lock>, Fault> {
+        if name != ROOT_LOCK {
+            spot::check_name(name)?;
+        }
+        let begun = tokio::time::Instant::now();
+        loop {
+            let owned = name.to_owned();
+            // The wait is here and not on a thread, or those who wait could keep those who hold from going on.
+            if let Some(lock) = self.on(what, move |tree| tree.lock(&owned)).await? {
+                return Ok(Arc::new(lock));
+            }
+            if begun.elapsed() > PATIENCE {
+                let message = format!("storage/{}: cannot {what}: something else is being done to it", self.name);
+                return Err(Fault::new(FaultKind::Busy, message).help("wait until it is done, and try again"));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Locks the name, and finds the volume that carries the mark `expect`; `None` when there is no such volume.
     async fn hold(
         &self,
@@ -141,9 +170,9 @@ impl Dir {
         expect: &Mark,
     ) -> Result<(Arc<Lock>, Option<(Spot, VolumeInfo)>), Fault> {
         let (owned, expect, storage) = (name.to_owned(), expect.clone(), self.name.clone());
-        self.on(format!("{what} the volume {name:?}"), move |tree| {
-            spot::check_name(&owned)?;
-            let lock = Arc::new(tree.lock(&owned)?);
+        let what = format!("{what} the volume {name:?}");
+        let lock = self.lock(&what, name).await?;
+        self.on(&what, move |tree| {
             let found = tree.find(&owned)?;
             if let Some((_, info)) = &found {
                 same_mark(&storage, info, Some(&expect))?;
@@ -181,24 +210,6 @@ fn same_mark(storage: &Name, info: &VolumeInfo, expect: Option<&Mark>) -> Result
     let asked = expect
         .map_or("a volume without a mark".to_owned(), |m| format!("that of {} with the UID {}", m.resource, m.uid));
     Err(Fault::new(FaultKind::Identity, message).help(format!("it is not {asked}, so it is not touched")))
-}
-
-/// Fails when a process has the volume open the way QEMU does.
-fn not_in_use(spot: &Spot) -> Result<(), Fault> {
-    use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
-    if spot.format == Format::Subvol {
-        return Ok(());
-    }
-    // QEMU locks single bytes from 100 on for what it does, and from 200 on for what it lets others do.
-    let ask =
-        Flock { start: 100, length: 200, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-    let file = std::fs::File::open(spot.path())?;
-    match fcntl_getlk(&file, &ask) {
-        Ok(Some(_)) => Err(Fault::new(FaultKind::Busy, format!("{} is in use", spot.path().display()))
-            .help("a running guest has it open; the guest's own driver must do this, or the guest must be stopped")),
-        // A file system without such locks cannot tell; QEMU has none there either.
-        Ok(None) | Err(_) => Ok(()),
-    }
 }
 
 #[async_trait]
@@ -274,8 +285,10 @@ impl Storage for Dir {
     async fn remark(&self, name: &str, from: Option<&Mark>, to: &Mark) -> Result<(), Fault> {
         let (owned, from, to, storage) = (name.to_owned(), from.cloned(), to.clone(), self.name.clone());
         let missing = self.missing(name);
-        self.on(format!("mark the volume {name:?}"), move |tree| {
-            let _lock = tree.lock(&owned)?;
+        let what = format!("mark the volume {name:?}");
+        let lock = self.lock(&what, name).await?;
+        self.on(&what, move |tree| {
+            let _lock = lock;
             let (spot, info) = tree.find(&owned)?.ok_or(missing)?;
             same_mark(&storage, &info, from.as_ref())?;
             let size = (spot.format == Format::Subvol).then_some(info.size);
@@ -317,9 +330,10 @@ impl Storage for Dir {
 
     async fn clean(&self, name: &str) -> Result<(), Fault> {
         let owned = name.to_owned();
-        self.on(format!("clear away what is left of {name:?}"), move |tree| {
-            spot::check_name(&owned)?;
-            let _lock = tree.lock(&owned)?;
+        let what = format!("clear away what is left of the volume {name:?}");
+        let lock = self.lock(&what, name).await?;
+        self.on(&what, move |tree| {
+            let _lock = lock;
             tree.clean(&owned)
         })
         .await
@@ -346,6 +360,11 @@ impl Marked for Dir {
 
     async fn set_mark(&self, from: Option<&Mark>, to: Option<&Mark>) -> Result<(), Fault> {
         let (from, to) = (from.cloned(), to.cloned());
-        self.on("mark it", move |tree| tree.set_root_mark(from.as_ref(), to.as_ref())).await
+        let lock = self.lock("mark it", ROOT_LOCK).await?;
+        self.on("mark it", move |tree| {
+            let _lock = lock;
+            tree.set_root_mark(from.as_ref(), to.as_ref())
+        })
+        .await
     }
 }

@@ -101,8 +101,8 @@ impl Tree {
         Ok(Usage { total: bytes(seen.f_blocks), used, free: bytes(seen.f_bavail) })
     }
 
-    /// Takes the lock on a volume's name.
-    pub fn lock(&self, name: &str) -> Result<Lock, Fault> {
+    /// Takes the lock on a volume's name, unless somebody has it.
+    pub fn lock(&self, name: &str) -> Result<Option<Lock>, Fault> {
         self.ready()?;
         Lock::take(&self.root.join(LOCKS), name)
     }
@@ -221,10 +221,8 @@ impl Tree {
         Ok(Sidecar::read(&self.root.join(ROOT_MARK))?.map(|s| s.mark))
     }
 
-    /// Replaces the mark on the directory itself.
+    /// Replaces the mark on the directory itself, whose lock the caller has.
     pub fn set_root_mark(&self, from: Option<&Mark>, to: Option<&Mark>) -> Result<(), Fault> {
-        // No volume's name starts with '.', so this is the lock of none.
-        let _lock = self.lock(".storage")?;
         let path = self.root.join(ROOT_MARK);
         let present = self.root_mark()?;
         let same = |a: Option<&Mark>, b: Option<&Mark>| a.map(|m| m.uid) == b.map(|m| m.uid);

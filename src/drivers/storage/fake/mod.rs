@@ -33,6 +33,7 @@ static ABILITIES: Abilities = Abilities {
     snapshots: &[Format::Qcow2],
     linked_clones: &[],
     thin: true,
+    provisions: true,
 };
 
 /// The storage type `fake`.

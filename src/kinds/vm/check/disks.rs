@@ -4,7 +4,7 @@ use super::{absolute, is_q35};
 use crate::base::{Name, Size};
 use crate::drivers::storage::{self, Format};
 use crate::kinds::image::ImageType;
-use crate::kinds::storage::Content;
+use crate::kinds::storage::{Content, content};
 use crate::kinds::vm::index::Taken;
 use crate::kinds::vm::spec::{Bus, Cache, Disk, Io, Media, VmSpec};
 use crate::kinds::{KindName, Ref, Report, Scope, Spec};
@@ -77,9 +77,13 @@ impl Rule<'_, '_, '_> {
                 let help = "say how large it shall be, such as size: 20Gi";
                 self.error("vm/disk-without-size", "", format!("{} has no size", self.at), help);
             }
-            Some(size) if size.bytes() == 0 || size.bytes() % 512 != 0 => {
-                let message = format!("{size} is not a whole number of sectors of 512 bytes");
-                self.error("vm/disk-size", "size", message, "write it with Mi or Gi, such as 20Gi");
+            Some(size) if size.bytes() == 0 => {
+                self.error(
+                    "vm/disk-size",
+                    "size",
+                    "a disk cannot have the size 0".to_owned(),
+                    "write one such as 20Gi",
+                );
             }
             _ => {}
         }
@@ -90,8 +94,9 @@ impl Rule<'_, '_, '_> {
         let Some(name) = &self.disk.storage else { return };
         let Some(Spec::Storage(found)) = scope.spec(KindName::Storage, name) else { return };
         let kind = storage::find(&found.driver);
-        let content = found.content.as_deref().or(kind.map(|k| k.abilities().content));
-        if content.is_some_and(|c| !c.contains(&Content::Images)) {
+        let known = kind.is_some() || found.content.is_some();
+        let provisions = kind.is_none_or(|k| k.abilities().provisions);
+        if known && (!provisions || !content(found).contains(&Content::Images)) {
             let message = format!("storage/{name} keeps no disks of virtual machines");
             let help = format!("add images to storage/{name}'s content, or take another storage");
             self.error("vm/storage-content", "storage", message, &help);
@@ -104,12 +109,18 @@ impl Rule<'_, '_, '_> {
             let help = format!("take a storage that {node} has, or add {node} to storage/{name}'s nodes");
             self.error("vm/storage-node", "storage", message, &help);
         }
+        let granule = kind.map_or(512, |k| k.granule(found));
+        if let Some(size) = self.disk.size.filter(|s| !s.bytes().is_multiple_of(granule)) {
+            let message = format!("{size} is no multiple of {}, which storage/{name} needs", Size(granule));
+            let next = Size(size.bytes().div_ceil(granule).saturating_mul(granule));
+            self.error("vm/disk-size", "size", message, &format!("write {next}"));
+        }
         let Some(format) = self.disk.format else { return };
         let formats = kind.map(|k| k.abilities().formats);
         if format == Format::Subvol || formats.is_some_and(|f| !f.contains(&format)) {
-            let message = format!("storage/{name} has no disks of format {}", word(format));
+            let message = format!("storage/{name} has no disks of format {}", format.word());
             let help = formats.map_or("use raw or qcow2".to_owned(), |found| {
-                let usable = found.iter().copied().filter(|f| *f != Format::Subvol).map(word);
+                let usable = found.iter().copied().filter(|f| *f != Format::Subvol).map(Format::word);
                 format!("it has {}", usable.collect::<Vec<_>>().join(", "))
             });
             self.error("vm/disk-format", "format", message, &help);
@@ -228,15 +239,5 @@ impl Rule<'_, '_, '_> {
             let message = "a bandwidth of 0 would stop the disk".to_owned();
             self.error("vm/limits-zero", "limits", message, "leave it out for no limit");
         }
-    }
-}
-
-/// The word for a format in manifests.
-fn word(format: Format) -> &'static str {
-    match format {
-        Format::Raw => "raw",
-        Format::Qcow2 => "qcow2",
-        Format::Vmdk => "vmdk",
-        Format::Subvol => "subvol",
     }
 }

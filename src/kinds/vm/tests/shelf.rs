@@ -11,6 +11,7 @@ use crate::drivers::storage::{Abilities, Attachment, Format, NewVolume, OnProgre
 use crate::kinds::storage::Content;
 
 static ABILITIES: Abilities = Abilities {
+    provisions: true,
     content: &[Content::Images],
     formats: &[Format::Qcow2, Format::Raw],
     shared: false,
@@ -115,8 +116,8 @@ impl Storage for Shelf {
             format: new.format,
             size: new.size,
             allocated: None,
-            problem: None,
             mark: Some(new.mark.clone()),
+            problem: None,
         };
         inner.volumes.insert(new.name.clone(), info.clone());
         Ok(info)

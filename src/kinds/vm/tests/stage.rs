@@ -12,8 +12,8 @@ use crate::base::{Diagnostic, Disruption, Fault, Name, Uid};
 use crate::drivers::guest::fake::Fake;
 use crate::kinds::vm::{VmKind, VmLive, VmSpec};
 use crate::kinds::{
-    Catalog, Journal, Kind, KindName, Live, Metadata, Observed, Options, Places, Progress, Ref, Report, Resource,
-    Scope, Spec, Task, World,
+    Catalog, Journal, Kind, KindName, Live, Metadata, Observed, Options, Places, Progress, Reach, Ref, Report,
+    Resource, Scope, Spec, Task, World,
 };
 use crate::plan::live::LiveState;
 use crate::plan::make::{Goal, make};
@@ -87,10 +87,11 @@ impl Stage {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fake = Arc::new(Fake::new());
-        let mut world = World::open(crate::kinds::Reach {
+        let mut world = World::open(Reach {
             node: name("n1"),
             data_dir: dir.path().to_owned(),
-            hypervisor: None,
+            hypervisor: Some("fake:".into()),
+            containers: Some("fake:".into()),
         });
         world.vms = fake.clone();
         world.clock = Arc::new(TestClock::at("2026-11-22T12:00:00Z".parse().unwrap()));

@@ -80,3 +80,6 @@ pub fn read(text: &str, name: &Name, record: Option<&Record>, host: &Host) -> Fo
     spec.settle();
     Found { spec, rootfs, foreign: lines.rest() }
 }
+
+#[cfg(test)]
+mod tests;

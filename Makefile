@@ -1,0 +1,42 @@
+# What a person and CI do with this project. Everything that needs a real host is prepared by `setup` and `up`.
+.DEFAULT_GOAL := help
+.PHONY: help setup up down build test lint bench demo demo-clean fmt schemas clean
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+setup: ## Install what is needed, on Debian 12 as root; Rust itself is taken as given
+	tests/lab/setup
+
+up: setup ## Start libvirt where systemd does not
+	tests/lab/up
+
+down: ## Stop what `up` started
+	tests/lab/down
+
+build: setup ## Build the release
+	cargo build --release --locked
+
+test: up ## Run all tests, with real libvirt and LXC
+	tests/lab/test
+
+lint: setup ## Check format, lints, scripts and dependencies
+	tests/lab/lint
+
+bench: setup ## Run the benchmarks
+	cargo bench --locked
+
+demo: up ## Apply samples/quickstart on this machine: a VM and a container that run
+	tests/lab/demo
+
+demo-clean: up ## Remove what `demo` made
+	tests/lab/demo-clean
+
+fmt: ## Format the code
+	cargo fmt
+
+schemas: setup ## Write the JSON Schemas anew
+	cargo run --quiet --locked -- schema --dir schemas
+
+clean: ## Remove what was built
+	cargo clean
