@@ -111,6 +111,6 @@ fn delete_respects_protection_and_users() {
     place.write("m/b.yaml", &volume("data", "1Mi"));
     place.expect(0, "apply m --yes");
     place.expect(0, "delete volume/data storage/local --destroy-data --yes");
-    assert!(place.expect(0, "get").out.starts_with("Nothing is there yet"));
+    assert!(place.expect(0, "get storage,volume").out.starts_with("Nothing is there yet"));
     assert!(place.expect(1, "delete volume/data --yes").err.contains("is not there"));
 }

@@ -14,7 +14,10 @@ use super::bench::Bench;
 
 pub async fn bench() -> (Bench, Arc<Fake>) {
     let fake = Arc::new(Fake::new());
-    (Bench::new(fake.clone(), "br0", b"an archive").await, fake)
+    // The fake unpacks nothing: an empty tar archive will do.
+    let mut archive = vec![0; 1024];
+    archive[257..262].copy_from_slice(b"ustar");
+    (Bench::new(fake.clone(), "br0", &archive).await, fake)
 }
 
 pub fn full() -> Value {
@@ -359,7 +362,7 @@ async fn strangers_are_adopted_unchanged_or_left_alone() {
     }
     assert!(bench.delete(&ct).await.is_err(), "and never deleted");
     let live = bench.look().await;
-    let found = live.present(&ct).unwrap().spec_of().unwrap().to_value();
+    let found = live.present(&ct).unwrap().spec().unwrap().to_value();
     assert_eq!(found["nics"]["eth0"]["network"], "lan", "the bridge is a Network's");
     assert_eq!(found["nics"]["eth1"]["bridge"], "lxcbr0", "this one is nobody's");
     bench.say(KindName::Container, "old", found);

@@ -72,7 +72,8 @@ fn an_alias_bomb_is_refused_at_once() {
 
 #[test]
 fn aliases_within_the_budget_are_taken() {
-    let text = "apiVersion: reeve/v1\nkind: Node\nmetadata: {name: &n x, labels: &l {a: *n}}\nspec: {labels: *l}\n";
+    let text =
+        "apiVersion: reeve/v1\nkind: Node\nmetadata: {name: &n x, labels: &l {a: *n}, annotations: *l}\nspec: {}\n";
     let loaded = load("aliases", text);
     assert!(loaded.resources.len() == 1 && loaded.complete, "{:?}", loaded.diagnostics);
 }

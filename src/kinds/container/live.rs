@@ -103,9 +103,17 @@ fn interfaces(spec: &mut CtSpec, record: Option<&Record>, scope: &Scope<'_>, net
             // The Network has another bridge by now.
             (nic.network, nic.bridge) = (None, Some(bridge.clone()));
         }
-        if record.is_none()
-            && let Some(network) = nic.bridge.as_ref().and_then(|b| networks.0.get(b))
-        {
+        let network = nic.bridge.as_ref().and_then(|bridge| match record {
+            None => networks.0.get(bridge),
+            // An adopted container's configuration names the bridge, and its record the Network.
+            Some(record) => record
+                .spec
+                .nics
+                .get(name)
+                .and_then(|recorded| recorded.network.as_ref())
+                .filter(|n| network::link(scope, n).is_ok_and(|link| link.bridge() == bridge)),
+        });
+        if let Some(network) = network {
             (nic.network, nic.bridge) = (Some(network.clone()), None);
         }
     }

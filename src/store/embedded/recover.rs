@@ -69,18 +69,8 @@ fn refuse_gaps(dir: &Path, numbers: &[u64], first: Option<u64>) -> Result<(), Er
         expected.clone().zip(numbers).find(|(expected, number)| expected != *number).map(|(expected, _)| expected);
     match gap.or(first.filter(|_| numbers.is_empty())) {
         None => Ok(()),
-        Some(number) if first.is_none() => {
-            Err(missing(&log::path_of(dir, number), "it and the snapshot are missing, and there are later logs"))
-        }
-        Some(number) => {
-            Err(missing(&log::path_of(dir, number), "it is missing, and the store cannot be whole without it"))
-        }
+        Some(number) => Err(corrupt(&log::path_of(dir, number), 0, "it is missing, and no snapshot covers it")),
     }
-}
-
-/// The error for a file that is not there.
-fn missing(path: &Path, detail: &str) -> Error {
-    corrupt(path, 0, detail)
 }
 
 /// The numbers of the log files in order, and unfinished writes.

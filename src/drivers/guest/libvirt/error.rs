@@ -75,6 +75,7 @@ fn is_disconnect(error: &Error) -> bool {
                 || text.contains("Cannot write data: Broken pipe")
                 || text.contains("connection pointer in")
                 || text.contains("Connection reset by peer")
+                || text.contains("Failed to connect socket")
         }
         _ => false,
     }

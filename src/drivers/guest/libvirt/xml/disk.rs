@@ -112,10 +112,15 @@ pub fn apply(element: &mut Element<'_>, disk: &Disk, slot: &Slot) {
     element.replace_all("serial", disk.serial.iter().map(|s| Element::new("serial").text_inside(s)));
     apply_boot_order(element, disk.boot_order);
     if let Some((controller, unit)) = slot.unit.filter(|unit| unit_of(element) != Some(*unit)) {
-        let address = Element::new("address").with("type", "drive").with("controller", controller);
-        let address = address.with("bus", 0).with("target", 0).with("unit", unit);
-        element.replace_all("address", [address]);
+        put_at(element, controller, unit);
     }
+}
+
+/// Puts a drive at this unit of a SCSI controller.
+pub fn put_at(element: &mut Element<'_>, controller: u32, unit: u32) {
+    let address = Element::new("address").with("type", "drive").with("controller", controller);
+    let address = address.with("bus", 0).with("target", 0).with("unit", unit);
+    element.replace_all("address", [address]);
 }
 
 /// The controller and the unit a disk hangs on.

@@ -284,13 +284,19 @@ fn apply_seed(domain: &mut Element<'_>, old: Option<&Machine>, new: &Machine) ->
         remove_device(domain, is_seed);
         return Ok(());
     };
-    let bus = if os::is_q35(&new.spec.machine()) { Bus::Sata } else { Bus::Ide };
+    // The kernels of cloud images know virtio and not AHCI, so a SATA drive would never be found there.
+    let bus = if os::is_q35(&new.spec.machine()) { Bus::Scsi } else { Bus::Ide };
     let attachment = disk::seed_attachment(seed);
     match domain.first_mut("devices").and_then(|d| d.children_mut().find(|e| is_seed(e))) {
         Some(drive) => source::apply(drive, Some(&attachment))?,
         None => {
             let target = disk::free_target(bus, &disk::targets(domain));
-            domain.entry("devices").push(disk::seed_element(seed, bus, &target)?);
+            let mut drive = disk::seed_element(seed, bus, &target)?;
+            if bus == Bus::Scsi {
+                let controller = make_scsi(domain, None);
+                disk::put_at(&mut drive, controller, disk::free_unit(domain, controller));
+            }
+            domain.entry("devices").push(drive);
         }
     }
     Ok(())
