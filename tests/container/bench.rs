@@ -26,6 +26,7 @@ pub struct Bench {
     pub uids: BTreeMap<Ref, Uid>,
     pub options: Options,
     pub journal: Notes,
+    #[allow(dead_code, reason = "tells a person where to look")]
     pub root: PathBuf,
     _dir: Option<tempfile::TempDir>,
 }

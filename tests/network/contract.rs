@@ -74,7 +74,7 @@ pub async fn contract(subject: &impl Subject, name: &str, octet: u8) {
 
     let interface = format!("imgtest{octet}");
     subject.plug(&name, &bridge, &interface);
-    assert_eq!(see(driver, &name).await.plugged, [interface.clone()]);
+    assert_eq!(see(driver, &name).await.plugged, std::slice::from_ref(&interface));
     let fault = driver.delete(&name, &ours).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Busy, "{fault}");
     assert!(fault.message.contains(&interface), "{fault}");
@@ -89,7 +89,7 @@ pub async fn contract(subject: &impl Subject, name: &str, octet: u8) {
     driver.change(&name, &wide, &applied, true).await.unwrap();
     let seen = see(driver, &name).await;
     assert_eq!((seen.spec.as_ref(), seen.running.as_ref()), (Ok(&wide), Some(&wide)));
-    assert_eq!(seen.plugged, [interface.clone()], "what was plugged in still is");
+    assert_eq!(seen.plugged, std::slice::from_ref(&interface), "what was plugged in still is");
     assert_eq!(seen.mark, Some(applied.clone()));
 
     let adopted = mark(&name);

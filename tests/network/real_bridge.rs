@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::contract::{Subject, contract, mark, spec};
 use super::real_libvirt::run;
 
-struct Host(Bridges, tempfile::TempDir);
+struct Host(Bridges, #[allow(dead_code, reason = "the directory lasts as long as this")] tempfile::TempDir);
 
 impl Host {
     fn new() -> Self {

@@ -217,7 +217,7 @@ async fn real_machines_are_read_as_they_were_defined() {
         let (have, want) = (settled(&found.configured), settled(&machine));
         if have != want {
             let text = |m| serde_json::to_string_pretty(m).unwrap();
-            panic!("{}", similar::TextDiff::from_lines(&text(&want), &text(&have)).unified_diff());
+            panic!("{}", similar::TextDiff::from_lines(text(&want), text(&have)).unified_diff());
         }
     }
 }

@@ -108,13 +108,7 @@ impl<'a> Case<'a> {
         let (have, want) = (settled(machine), settled(&self.machine));
         if have != want {
             let text = |m| serde_json::to_string_pretty(m).unwrap();
-            panic!("{which}:\n{}", similar::TextDiff::from_lines(&text(&want), &text(&have)).unified_diff());
-        }
-    }
-
-    async fn sees(&self, script: &str, want: &str) {
-        if let Some(seen) = self.subject.see(&self.name, script).await {
-            assert_eq!(seen.trim(), want, "{script}");
+            panic!("{which}:\n{}", similar::TextDiff::from_lines(text(&want), text(&have)).unified_diff());
         }
     }
 
