@@ -111,8 +111,9 @@ pub async fn bytes_arrive(s: Rc<Subject>) {
             if to != Format::Raw {
                 run("qemu-img", &["check", "-q", "-f", to.word(), text(&volume)]);
             }
+            // XFS holds some space behind the last byte for a while; a copy with its holes filled would take all 8 MiB.
             let taken = std::fs::metadata(&volume).unwrap().blocks() * 512;
-            assert!(taken < 2 << 20, "{name} takes {taken} bytes");
+            assert!(taken < 4 << 20, "{name} takes {taken} bytes");
         }
     }
 }

@@ -48,6 +48,8 @@ fn contract_on(kind: &str) {
 async fn copies_share(s: Rc<Subject>) {
     let path = s.scratch.path().join("image.raw");
     std::fs::write(&path, vec![7; 256 << 20]).unwrap();
+    // Both file systems give out space only when they write, so the image itself must be on the disk before.
+    std::fs::File::open(&path).unwrap().sync_all().unwrap();
     let before = s.storage.usage().await.unwrap().used.bytes();
     for i in 0..3 {
         let source = Source::Image { path: path.clone(), format: Format::Raw };
