@@ -11,6 +11,7 @@ mod manifests;
 mod network;
 mod node_doctor;
 mod plan_cases;
+mod real_quickstart;
 mod samples;
 mod scene;
 mod storage_driver;
