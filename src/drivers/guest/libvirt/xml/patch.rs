@@ -293,8 +293,11 @@ fn apply_seed(domain: &mut Element<'_>, old: Option<&Machine>, new: &Machine) ->
             let target = disk::free_target(bus, &disk::targets(domain));
             let mut drive = disk::seed_element(seed, bus, &target)?;
             if bus == Bus::Scsi {
-                let controller = make_scsi(domain, None);
-                disk::put_at(&mut drive, controller, disk::free_unit(domain, controller));
+                // On the first controller libvirt takes the unit from the target's name, as for the disks there.
+                match make_scsi(domain, None) {
+                    0 => {}
+                    controller => disk::put_at(&mut drive, controller, disk::free_unit(domain, controller)),
+                }
             }
             domain.entry("devices").push(drive);
         }
