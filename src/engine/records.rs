@@ -92,6 +92,11 @@ impl Ledger {
         Ok(set)
     }
 
+    /// Where the records are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// Accepts manifests; each keeps the UID it has or gets one. Nothing is written for one that is accepted already as it is.
     pub async fn accept(&self, wanted: &[Acceptance]) -> Result<BTreeMap<Ref, Uid>, Fault> {
         let known: BTreeMap<String, ManifestRecord> = self

@@ -1,0 +1,249 @@
+//! The spine for a request: text to manifests, to a plan, to a task that carries it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Api;
+use super::node::Node;
+use super::problem::{Finding, Problem};
+use super::tasks::Job;
+use super::types::{TaskState, Wish};
+use crate::base::{Diagnostics, Disruption, Fault, FaultKind, Uid};
+use crate::engine::execute::{Ending, Outcome, Run, execute};
+use crate::engine::observe::observe;
+use crate::engine::records::{Acceptance, AcceptedSet};
+use crate::engine::recover::{self, Unfinished};
+use crate::kinds::{Catalog, Options, Ref};
+use crate::manifest;
+use crate::plan::desired::{self, Desired};
+use crate::plan::file::PlanFile;
+use crate::plan::live::{Known, LiveState};
+use crate::plan::make::{Goal, make};
+use crate::plan::model::Plan;
+
+/// The name under which the body of a request is reported.
+const REQUEST: &str = "<request>";
+
+/// What a task shall bring about, checked as far as it can be without looking at the world.
+pub enum Work {
+    /// What a wish says.
+    Wish(Goals),
+    /// Exactly this plan.
+    Saved(Box<PlanFile>),
+}
+
+/// A wish, checked against what was accepted.
+pub struct Goals {
+    catalog: Catalog,
+    order: Vec<Ref>,
+    remove: Vec<Ref>,
+    options: Options,
+    /// Problems that do not stop it.
+    pub warnings: Vec<Finding>,
+}
+
+/// A plan and all that it was made from.
+pub struct Prepared {
+    accepted: AcceptedSet,
+    unfinished: Unfinished,
+    catalog: Catalog,
+    order: Vec<Ref>,
+    remove: Vec<Ref>,
+    live: LiveState,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// Reads manifests over what was accepted; every problem at once.
+pub fn read(text: &str, base: &Catalog) -> Result<(Desired, Vec<Finding>), Problem> {
+    let loaded = manifest::load_str(REQUEST, text);
+    let (desired, found) = Desired::build(&loaded, base);
+    let mut all: Diagnostics = loaded.diagnostics.clone();
+    all.extend(found.0);
+    all.sort();
+    if all.has_errors() {
+        return Err((&all).into());
+    }
+    if loaded.resources.is_empty() {
+        return Err(Problem::bad("the request has no manifest"));
+    }
+    Ok((desired, all.0.iter().map(Finding::from).collect()))
+}
+
+impl Goals {
+    /// What a wish comes to.
+    pub async fn of(node: &dyn Node, wish: Wish) -> Result<Self, Problem> {
+        let Wish { manifests, delete, destroy_data, allow } = wish;
+        let accepted = node.ledger().accepted().await?;
+        if allow == Some(Disruption::Destroy) {
+            return Err(Problem::bad("`destroy` cannot be allowed")
+                .help("data is destroyed only by a delete with `destroyData`"));
+        }
+        let usual = if delete.is_empty() { node.allow() } else { Disruption::Restart };
+        let options = Options { allow: allow.unwrap_or(usual), destroy_data };
+        let base = accepted.catalog;
+        let (catalog, order, warnings) = match manifests {
+            Some(text) => {
+                let (desired, warnings) = tokio::task::block_in_place(|| read(&text, &base))?;
+                (desired.catalog, desired.order, warnings)
+            }
+            None if delete.is_empty() => (base.clone(), desired::order(&base), Vec::new()),
+            None => (base.clone(), Vec::new(), Vec::new()),
+        };
+        if let Some(both) = delete.iter().find(|r| order.contains(r)) {
+            return Err(Problem::bad(format!("{both} is asked for and to be deleted, both")));
+        }
+        let mut remove = desired::order(&base);
+        remove.retain(|r| delete.contains(r));
+        let known: BTreeSet<Ref> = remove.iter().cloned().collect();
+        remove.extend(delete.into_iter().filter(|r| !known.contains(r)));
+        Ok(Self { catalog, order, remove, options, warnings })
+    }
+}
+
+impl Prepared {
+    /// Looks at the world and makes the plan.
+    pub async fn of(node: &dyn Node, goals: Goals) -> Result<Self, Fault> {
+        let Goals { catalog, mut order, remove, options, warnings: _ } = goals;
+        let unfinished = Unfinished::read(node.ledger()).await?;
+        let there: BTreeSet<Ref> = order.iter().chain(&remove).cloned().collect();
+        // Work that was broken off is taken up again, whatever is asked for.
+        order.extend(unfinished.resources().into_iter().filter(|r| !there.contains(r) && catalog.get(r).is_some()));
+        let prepared = Self::look(node, catalog, order, remove, options, unfinished).await?;
+        let live = &prepared.live;
+        let gone = |r: &&Ref| matches!(live.get(r), Known::Absent) && !live.accepted.contains_key(r);
+        if let Some(missing) = prepared.remove.iter().find(gone) {
+            return Err(Fault::new(FaultKind::NotFound, format!("{missing} is not there")));
+        }
+        Ok(prepared)
+    }
+
+    /// Makes a saved plan again, and refuses when it comes out different.
+    async fn bound(node: &dyn Node, file: PlanFile) -> Result<Self, Fault> {
+        let unfinished = Unfinished::read(node.ledger()).await?;
+        let catalog = file.catalog()?;
+        let PlanFile { plan, order, remove, .. } = file;
+        let prepared = Self::look(node, catalog, order, remove, plan.options, unfinished).await?;
+        if prepared.plan.hash == plan.hash {
+            return Ok(prepared);
+        }
+        let message = format!(
+            "the plan is stale: what runs has changed since plan {} was made, it would now be plan {}",
+            short(&plan.hash),
+            short(&prepared.plan.hash)
+        );
+        Err(Fault::new(FaultKind::Identity, message).help("make the plan again, and read it"))
+    }
+
+    async fn look(
+        node: &dyn Node,
+        catalog: Catalog,
+        order: Vec<Ref>,
+        remove: Vec<Ref>,
+        options: Options,
+        unfinished: Unfinished,
+    ) -> Result<Self, Fault> {
+        let accepted = node.ledger().accepted().await?;
+        let mut live = observe(node.world(), &catalog).await;
+        live.accepted = accepted.facts.clone();
+        let plan = make(&Goal { catalog: &catalog, order: &order, remove: &remove, options }, &live);
+        Ok(Self { accepted, unfinished, catalog, order, remove, live, plan })
+    }
+
+    /// The plan with all it was made from.
+    pub fn saved(&self) -> PlanFile {
+        PlanFile::new(&self.plan, &self.catalog, &self.order, &self.remove, &[])
+    }
+
+    /// Accepts what is to be brought about; from here on each has a UID.
+    async fn accept(&self, node: &dyn Node) -> Result<BTreeMap<Ref, Uid>, Fault> {
+        let wanted: Vec<Acceptance> = self
+            .order
+            .iter()
+            .filter_map(|r| self.catalog.get(r))
+            .map(|resource| Acceptance {
+                source: self.accepted.facts.get(&resource.reference()).and_then(|f| f.source.clone()),
+                uid: self.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
+                resource: Arc::clone(resource),
+            })
+            .collect();
+        node.ledger().accept(&wanted).await
+    }
+
+    async fn execute(&self, node: &dyn Node, job: &Job, who: &str) -> Result<(Vec<Outcome>, Vec<(Ref, Fault)>), Fault> {
+        let uids = self.accept(node).await?;
+        let run = Run {
+            world: node.world(),
+            ledger: node.ledger(),
+            catalog: &self.catalog,
+            live: &self.live,
+            uids: &uids,
+            who,
+            parallel: node.parallel(),
+            stop: &job.stop,
+            progress: job,
+        };
+        let mut left: Vec<(Ref, Fault)> = recover::finish_deletes(&run, &self.unfinished).await.into_iter().collect();
+        let outcomes = execute(&run, &self.plan, &|outcome| job.report(outcome)).await;
+        left.extend(recover::clear(&run, &self.unfinished, &outcomes).await);
+        Ok((outcomes, left))
+    }
+}
+
+/// Starts the work as a task, which goes on when its client leaves.
+pub fn start(api: &Api, work: Work, what: &str, who: &str) -> Result<Arc<Job>, Problem> {
+    if api.closing() {
+        return Err(Problem::busy("the agent ends"));
+    }
+    let job = api.tasks().begin(what, who, api.node().ledger().now())?;
+    let (api, task, who) = (api.clone(), Arc::clone(&job), who.to_owned());
+    tokio::spawn(async move {
+        let turn = api.0.turn.lock().await;
+        task.say(|t| t.state = TaskState::Running);
+        let ended = carry_out(&api, work, &task, &who).await;
+        drop(turn);
+        let at = api.node().ledger().now();
+        task.say(|t| {
+            t.ended = Some(at);
+            t.progress.clear();
+            match ended {
+                Ok(state) => t.state = state,
+                Err(fault) => {
+                    t.state = TaskState::Failed;
+                    t.error = Some(fault.into());
+                }
+            }
+        });
+    });
+    Ok(job)
+}
+
+async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskState, Fault> {
+    let node = api.node();
+    if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
+        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began"));
+    }
+    let prepared = match work {
+        Work::Wish(goals) => Prepared::of(node, goals).await?,
+        Work::Saved(file) => Prepared::bound(node, *file).await?,
+    };
+    job.say(|t| {
+        t.plan = Some(prepared.plan.hash.clone());
+        t.steps = prepared.plan.steps.len();
+    });
+    let (outcomes, left) = prepared.execute(node, job, who).await?;
+    let touched: Vec<Ref> = prepared.order.iter().chain(&prepared.remove).cloned().collect();
+    node.changed(&touched);
+    let failed = !left.is_empty() || outcomes.iter().any(|o| matches!(o.ending, Ending::Failed(_)));
+    job.say(|t| t.left = left.into_iter().map(|(r, fault)| (r.to_string(), fault.message)).collect());
+    let done = outcomes.iter().all(|o| matches!(o.ending, Ending::Done));
+    Ok(match (failed, done) {
+        (true, _) => TaskState::Failed,
+        (false, true) => TaskState::Done,
+        (false, false) => TaskState::Unconverged,
+    })
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

@@ -1,0 +1,199 @@
+//! What goes over the wire and is no document of its own: requests and answers, with their schemas.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::problem::{Finding, Problem};
+use crate::base::Disruption;
+
+/// What to plan or apply: manifests, deletes, or both.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wish {
+    /// Manifests as YAML or JSON text; all that were accepted when neither this nor `delete` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<String>,
+    /// Resources to delete, such as `vm/web-1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub delete: Vec<crate::kinds::Ref>,
+    /// Whether a delete takes the data with it; it cannot be brought back.
+    #[serde(default)]
+    pub destroy_data: bool,
+    /// The greatest disruption that may be done: none, live, restart or migrate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Disruption>,
+}
+
+/// What to apply: a wish, or exactly a plan that was made earlier.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// A saved plan, as `POST /v1/plan` gives it in `saved` or `reeve plan --out` writes it; stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Value>,
+    /// What to bring about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<Wish>,
+}
+
+/// A plan, and the same plan with all it was made from.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanAnswer {
+    /// The plan: its hash, counts, options and steps.
+    pub plan: Value,
+    /// What `POST /v1/apply` takes to do exactly this plan.
+    pub saved: Value,
+    /// Problems of the manifests that do not stop them.
+    pub warnings: Vec<Finding>,
+}
+
+/// Manifests that were accepted.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Accepted {
+    /// By resource, such as `vm/web-1`: its identifier; empty after a dry run.
+    pub accepted: BTreeMap<String, String>,
+    /// How many resources the manifests declare.
+    pub resources: usize,
+    /// Problems that do not stop them.
+    pub warnings: Vec<Finding>,
+}
+
+/// Resources with their status.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResourceList {
+    /// Each one's manifest, and its `status`: state, uid, live, conditions, pending step.
+    pub items: Vec<Value>,
+    /// By kind: why nothing is known of it.
+    pub unreadable: BTreeMap<String, String>,
+}
+
+/// Events that were kept.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventList {
+    /// Oldest first.
+    pub events: Vec<Value>,
+    /// Follow after this one to miss nothing and see nothing twice.
+    pub revision: u64,
+}
+
+/// How the node is.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Health {
+    /// The process answers.
+    pub live: bool,
+    /// It has read what is wanted and can be asked for changes.
+    pub ready: bool,
+    /// What is wrong, one sentence each.
+    pub wrong: Vec<String>,
+    /// The node's name.
+    pub node: String,
+    /// The version of Reeve.
+    pub version: String,
+}
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskState {
+    /// It waits for its turn.
+    Waiting,
+    /// It works.
+    Running,
+    /// Everything was done.
+    Done,
+    /// Something waits, is blocked, or was not begun.
+    Unconverged,
+    /// Something failed.
+    Failed,
+}
+
+impl TaskState {
+    /// Whether it has ended.
+    pub fn ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+/// What became of one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StepResult {
+    /// The resource.
+    pub resource: String,
+    /// What was to be done: create, update or delete.
+    pub action: String,
+    /// What became of it: done, waits, blocked, failed or skipped.
+    pub ending: String,
+    /// Why, when it is not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What a person can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// How far an effect is, in bytes or steps; `total` is 0 when it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Progress {
+    /// What is being done.
+    pub what: String,
+    /// How much of it.
+    pub done: u64,
+    /// Of how much.
+    pub total: u64,
+}
+
+/// Something that was started, and goes on without its client.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Task {
+    /// Its identifier.
+    pub id: String,
+    /// What was asked for: apply or delete.
+    pub what: String,
+    /// Who asked.
+    pub who: String,
+    /// How far it is.
+    pub state: TaskState,
+    /// Whether it was asked to stop.
+    pub cancelled: bool,
+    /// When it was asked for.
+    #[schemars(with = "String")]
+    pub created: jiff::Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub ended: Option<jiff::Timestamp>,
+    /// The hash of the plan it carries out, once that is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// How many steps the plan has.
+    pub steps: usize,
+    /// What became of the steps that ended, in the order they ended.
+    pub results: Vec<StepResult>,
+    /// By resource: how far what is being done to it is.
+    pub progress: BTreeMap<String, Progress>,
+    /// What an earlier run left and could not be cleared: resource and reason.
+    pub left: BTreeMap<String, String>,
+    /// Why it did nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
+/// Every task that is remembered.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskList {
+    /// Oldest first.
+    pub tasks: Vec<Task>,
+}
