@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plan", &["base", "kinds", "manifest"]),
     ("engine", &["base", "drivers", "kinds", "manifest", "plan", "store"]),
     ("doctor", &["base", "drivers", "kinds"]),
-    ("cli", &["base", "doctor", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
+    ("api", &["base", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
+    ("cli", &["api", "base", "doctor", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
 ];
 
 fn source() -> PathBuf {

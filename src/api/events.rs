@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -14,7 +13,7 @@ use serde_json::Value;
 
 use super::Api;
 use super::problem::Problem;
-use super::take::Params;
+use super::take::{Json, Params};
 use super::types::EventList;
 use crate::kinds::Ref;
 use crate::store::{Changes, Error, Event as Change, keys};

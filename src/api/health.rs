@@ -1,12 +1,12 @@
 //! How the node is, its numbers, and what the API is; none of it asks a driver.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::problem::Problem;
+use super::take::Json;
 use super::types::Health;
 use super::{Api, openapi};
 

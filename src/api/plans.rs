@@ -1,22 +1,22 @@
 //! Plans and applies.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde_json::json;
 
 use super::Api;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::run::{Goals, Prepared, Work, start};
-use super::take;
+use super::take::Json;
 use super::tasks::Job;
 use super::types::{ApplyRequest, PlanAnswer, Wish};
 use crate::plan::file::PlanFile;
 
 /// `POST /v1/plan`: what would be done; changes nothing.
-pub async fn plan(State(api): State<Api>, take::Json(wish): take::Json<Wish>) -> Result<Json<PlanAnswer>, Problem> {
+pub async fn plan(State(api): State<Api>, Json(wish): Json<Wish>) -> Result<Json<PlanAnswer>, Problem> {
     let mut goals = Goals::of(api.node(), wish).await?;
     let warnings = std::mem::take(&mut goals.warnings);
     let prepared = Prepared::of(api.node(), goals).await?;
@@ -27,12 +27,16 @@ pub async fn plan(State(api): State<Api>, take::Json(wish): take::Json<Wish>) ->
 pub async fn apply(
     State(api): State<Api>,
     Extension(peer): Extension<Peer>,
-    take::Json(request): take::Json<ApplyRequest>,
+    Json(request): Json<ApplyRequest>,
 ) -> Result<Response, Problem> {
     let work = match (request.saved, request.wish) {
         (Some(_), Some(_)) => return Err(Problem::bad("`saved` stands alone: leave out `wish`")),
         (None, None) => return Err(Problem::bad("either `saved` or `wish` is needed")),
-        (None, Some(wish)) => Work::Wish(Goals::of(api.node(), wish).await?),
+        (None, Some(wish)) => {
+            // What is wrong with it is told at once.
+            Goals::of(api.node(), wish.clone()).await?;
+            Work::Wish(wish)
+        }
         (Some(saved), None) => {
             let file: PlanFile = serde_path_to_error::deserialize(saved)
                 .map_err(|e| Problem::bad(format!("`saved` is no saved plan: {e}")))?;

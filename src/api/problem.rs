@@ -1,11 +1,11 @@
 //! One place that turns what went wrong into an answer: RFC 9457 problem details, with our diagnostics in them.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::take::Json;
 use crate::base::{Diagnostic, Diagnostics, Fault, FaultKind};
 use crate::store::Error as StoreError;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,8 +13,8 @@ use super::Api;
 use super::peer::Peer;
 use super::plans::started;
 use super::problem::Problem;
-use super::run::{Goals, Work, read, start};
-use super::take::{Named, Params, Text};
+use super::run::{Work, read, start};
+use super::take::{Json, Named, Params, Text};
 use super::types::{Accepted, ResourceList, Wish};
 use crate::engine::records::Acceptance;
 use crate::kinds::{KindName, Ref};
@@ -160,6 +160,5 @@ pub async fn delete(
         return Err(Problem::busy(format!("{reference} cannot be read: {why}")));
     }
     let wish = Wish { delete: vec![reference], destroy_data: removal.destroy_data, ..Wish::default() };
-    let goals = Goals::of(api.node(), wish).await?;
-    Ok(started(&*start(&api, Work::Wish(goals), "delete", &peer.name)?))
+    Ok(started(&*start(&api, Work::Wish(wish), "delete", &peer.name)?))
 }

@@ -26,8 +26,8 @@ const REQUEST: &str = "<request>";
 
 /// What a task shall bring about, checked as far as it can be without looking at the world.
 pub enum Work {
-    /// What a wish says.
-    Wish(Goals),
+    /// What a wish says; it is read again when its turn comes, over what is accepted then.
+    Wish(Wish),
     /// Exactly this plan.
     Saved(Box<PlanFile>),
 }
@@ -208,9 +208,9 @@ pub fn start(api: &Api, work: Work, what: &str, who: &str) -> Result<Arc<Job>, P
             t.progress.clear();
             match ended {
                 Ok(state) => t.state = state,
-                Err(fault) => {
+                Err(problem) => {
                     t.state = TaskState::Failed;
-                    t.error = Some(fault.into());
+                    t.error = Some(problem);
                 }
             }
         });
@@ -218,13 +218,13 @@ pub fn start(api: &Api, work: Work, what: &str, who: &str) -> Result<Arc<Job>, P
     Ok(job)
 }
 
-async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskState, Fault> {
+async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskState, Problem> {
     let node = api.node();
     if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
-        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began"));
+        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began").into());
     }
     let prepared = match work {
-        Work::Wish(goals) => Prepared::of(node, goals).await?,
+        Work::Wish(wish) => Prepared::of(node, Goals::of(node, wish).await?).await?,
         Work::Saved(file) => Prepared::bound(node, *file).await?,
     };
     job.say(|t| {

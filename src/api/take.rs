@@ -1,12 +1,13 @@
-//! What routes take from a request; what is wrong with it becomes a problem, never a bare text.
+//! What routes take from a request, and JSON as they give it back; what is wrong with it becomes a problem, never a bare text.
 
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::IntoResponse as _;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -25,6 +26,10 @@ impl<S: Send + Sync> FromRequest<S> for Text {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > MOST_BYTES as u64) {
+            return Err(too_large());
+        }
         let late = |_| {
             let detail = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
             Problem::new(StatusCode::REQUEST_TIMEOUT, "slow", "The client is too slow", detail)
@@ -33,10 +38,7 @@ impl<S: Send + Sync> FromRequest<S> for Text {
         let bytes = read.map_err(|rejection| {
             let why = rejection.body_text();
             match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    let detail = format!("the body is larger than {MOST_BYTES} bytes");
-                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
-                }
+                StatusCode::PAYLOAD_TOO_LARGE => too_large(),
                 _ => Problem::bad(format!("the body cannot be read: {why}")),
             }
         })?;
@@ -45,7 +47,12 @@ impl<S: Send + Sync> FromRequest<S> for Text {
     }
 }
 
-/// A body of JSON.
+fn too_large() -> Problem {
+    let detail = format!("the body is larger than {MOST_BYTES} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
+}
+
+/// A body of JSON, taken or given.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -58,6 +65,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .map_err(|e| Problem::bad(format!("the body is not the JSON this route takes: {e}")))?;
         reader.end().map_err(|e| Problem::bad(format!("the body goes on after its JSON: {e}")))?;
         Ok(Self(value))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+            // A type of ours that cannot be written is a mistake of ours; there is no body to say more with.
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
     }
 }
 

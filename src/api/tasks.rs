@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
 
 use super::Api;
 use super::problem::Problem;
+use super::take::Json;
 use super::types::{Progress as Part, StepResult, Task, TaskList, TaskState};
 use crate::base::Uid;
 use crate::engine::execute::{Ending, Outcome};
