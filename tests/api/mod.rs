@@ -133,8 +133,9 @@ impl Place {
     /// Ends the server and waits for it.
     pub async fn end(mut self) {
         drop(self.end.take());
+        let socket = self.socket();
         self.server.await.unwrap();
-        assert!(!self.socket().exists(), "the socket was left behind");
+        assert!(!socket.exists(), "the socket was left behind");
     }
 }
 
