@@ -57,6 +57,13 @@ fn first(fields: Value) -> Value {
 }
 
 #[test]
+fn a_boot_order_may_be_given_twice_when_both_agree() {
+    let both = json!({"boot": {"order": ["root", "eth0"]}, "nics": {"eth0": {"network": "lan"}},
+                      "disks": {"root": {"storage": "fast", "size": "1Gi", "bootOrder": 1}}});
+    assert_eq!(one(both), []);
+}
+
+#[test]
 fn every_rule_finds_what_it_is_for() {
     let cases = [
         (json!({"description": "a\u{1}b"}), "vm/text", "description"),
@@ -123,7 +130,7 @@ fn every_rule_finds_what_it_is_for() {
             "disks.b.bootOrder",
         ),
         (
-            json!({"boot": {"order": ["a"]}, "disks": {"a": {"storage": "fast", "size": "1Gi", "bootOrder": 1}}}),
+            json!({"boot": {"order": ["a"]}, "disks": {"a": {"storage": "fast", "size": "1Gi", "bootOrder": 2}}}),
             "vm/boot-order-twice",
             "disks.a.bootOrder",
         ),
