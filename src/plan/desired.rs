@@ -36,7 +36,8 @@ impl Desired {
             given.insert(resource.reference());
             catalog.insert(Arc::clone(resource));
         }
-        let all: Vec<Entry<'_>> = catalog.iter().map(|resource| Entry::new(resource, &given)).collect();
+        let mut all: Vec<Entry<'_>> = catalog.iter().map(|resource| Entry::new(resource, &given)).collect();
+        add_partial(&mut all, loaded);
         let index: HashMap<&Ref, usize> = all.iter().enumerate().map(|(at, entry)| (&entry.reference, at)).collect();
         let broken: HashSet<&Ref> = loaded.broken.iter().map(|(reference, _)| reference).collect();
         unresolved(&all, &index, &broken, &mut diagnostics);
@@ -45,7 +46,8 @@ impl Desired {
         check(&all, &index, &catalog, &mut diagnostics);
         diagnostics.sort();
         let in_order = || sorted.iter().filter_map(|at| all.get(*at));
-        let order: Vec<Ref> = in_order().filter(|entry| entry.given).map(|entry| entry.reference.clone()).collect();
+        let order =
+            in_order().filter(|entry| entry.given && entry.whole).map(|entry| entry.reference.clone()).collect();
         (Self { catalog, order }, diagnostics)
     }
 }
@@ -66,19 +68,35 @@ struct Entry<'a> {
     references: Vec<Reference>,
     /// Whether it was given now, so that its problems are this run's.
     given: bool,
+    /// Whether all of it could be read; of the rest only what it names is looked at.
+    whole: bool,
 }
 
 impl<'a> Entry<'a> {
     fn new(resource: &'a Arc<Resource>, given: &HashSet<Ref>) -> Self {
         let reference = resource.reference();
         let given = given.contains(&reference);
-        Self { references: resource.spec.references(), resource, reference, given }
+        Self { references: resource.spec.references(), resource, reference, given, whole: true }
     }
 
     /// Where a field below `spec` stands, or else the whole resource.
     fn place(&self, path: &str) -> Option<Place> {
         self.resource.place(&format!("spec.{path}")).or_else(|| self.resource.place("metadata.name"))
     }
+}
+
+/// Adds what could be read of the resources with wrong fields, in place of what was accepted of them earlier.
+fn add_partial<'a>(all: &mut Vec<Entry<'a>>, loaded: &'a Loaded) {
+    let mut seen: HashSet<Ref> = loaded.resources.iter().map(|resource| resource.reference()).collect();
+    let partial = loaded.partial.iter().filter(|resource| seen.insert(resource.reference()));
+    let partial: Vec<Entry<'a>> =
+        partial.map(|resource| Entry { given: true, whole: false, ..Entry::new(resource, &HashSet::new()) }).collect();
+    if partial.is_empty() {
+        return;
+    }
+    let replaced: HashSet<&Ref> = partial.iter().map(|entry| &entry.reference).collect();
+    all.retain(|entry| !replaced.contains(&entry.reference));
+    all.extend(partial);
 }
 
 /// Reports references to what is in no manifest.
@@ -187,7 +205,7 @@ fn taken_twice(all: &[Entry<'_>], found: &mut Diagnostics) {
 fn check(all: &[Entry<'_>], index: &HashMap<&Ref, usize>, catalog: &Catalog, found: &mut Diagnostics) {
     let scope = Scope::of(catalog);
     let touched = |r: &Reference| index.get(&r.to).and_then(|at| all.get(*at)).is_some_and(|to| to.given);
-    let concerned = |entry: &&Entry<'_>| entry.given || entry.references.iter().any(touched);
+    let concerned = |entry: &&Entry<'_>| entry.whole && (entry.given || entry.references.iter().any(touched));
     let checked: Vec<Vec<Diagnostic>> =
         all.par_iter().filter(|entry| concerned(entry)).map(|entry| check_one(entry, &scope)).collect();
     found.extend(checked.into_iter().flatten());
