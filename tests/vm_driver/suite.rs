@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reeve::base::{FaultKind, Mark, Rate, Size, Uid};
-use reeve::drivers::guest::{Changed, Domain, Glance, Link, Machine, Power, Record, Stop, Target, VmDriver};
+use reeve::drivers::guest::{Changed, Domain, Glance, Link, Machine, Power, Record, Snapshot, Stop, Target, VmDriver};
 use reeve::drivers::storage::Attachment;
 use reeve::kinds::vm::*;
 use uuid::Uuid;
@@ -194,6 +194,93 @@ pub async fn glances(subject: &dyn Subject) {
     assert_eq!((ended.power, ended.stop), (Power::Stopped, Some(Stop::Destroyed)));
     case.clear().await;
     assert_eq!(glance().await, None);
+}
+
+/// A machine is taken back to what it was: disks, and the memory where it was kept.
+pub async fn snapshots(subject: &dyn Subject) {
+    let mut case = Case::new(subject, "moment");
+    let driver = subject.driver();
+    let moments = driver.snapshots().unwrap();
+    let attachment = subject.disk("moment", Size::mib(8));
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(8)), ..Disk::default() });
+    case.machine.disks.insert(name("root"), Some(attachment));
+    case.machine.spec.fill();
+    case.define().await;
+    let target = case.target();
+    let [clean, held, live] = ["clean", "held", "live"].map(name);
+
+    moments.take(&target, &clean, false).await.unwrap();
+    moments.take(&target, &clean, false).await.unwrap();
+    assert_eq!(moments.take(&target, &held, true).await.unwrap_err().kind, FaultKind::Invalid, "it does not run");
+    let stranger = Target { owner: Some(Uid::fresh()), ..case.target() };
+    assert_eq!(moments.take(&stranger, &held, false).await.unwrap_err().kind, FaultKind::Identity);
+    assert_eq!(moments.revert(&stranger, &clean).await.unwrap_err().kind, FaultKind::Identity);
+    assert_eq!(moments.delete(&stranger, &clean).await.unwrap_err().kind, FaultKind::Identity);
+
+    driver.start(&target).await.unwrap();
+    subject.ready(&case.name).await;
+    let write = |word: &str| format!("echo {word} > /run/word; echo {word} | dd of=/dev/vda conv=notrunc; sync");
+    let read = "cat /run/word; head -c 5 /dev/vda";
+    subject.see(&case.name, &write("one1")).await;
+    let before = case.found().await;
+    moments.take(&target, &held, true).await.unwrap();
+    assert_eq!(case.found().await, before, "a snapshot is no change");
+    subject.see(&case.name, &write("two2")).await;
+    moments.take(&target, &live, false).await.unwrap();
+    moments.take(&target, &live, false).await.unwrap();
+    assert_eq!(moments.take(&target, &live, true).await.unwrap_err().kind, FaultKind::Exists);
+    case.will_see(read, "two2\ntwo2").await;
+
+    let line = |found: &[Snapshot]| {
+        let each = found.iter().map(|s| (s.name.to_string(), s.memory, s.parent.as_ref().map(ToString::to_string)));
+        each.collect::<Vec<_>>()
+    };
+    let of = |name: &str, memory, parent: Option<&str>| (name.to_owned(), memory, parent.map(str::to_owned));
+    let all = [of("clean", false, None), of("held", true, Some("clean")), of("live", false, Some("held"))];
+    assert_eq!(line(&moments.list(&target).await.unwrap()), all);
+
+    moments.revert(&target, &held).await.unwrap();
+    assert_eq!(case.found().await.power, Power::Running);
+    subject.ready(&case.name).await;
+    case.will_see(read, "one1\none1").await;
+    moments.revert(&target, &live).await.unwrap();
+    assert_eq!(case.found().await.power, Power::Stopped, "without the memory nothing can go on");
+    driver.start(&target).await.unwrap();
+    subject.ready(&case.name).await;
+    case.will_see("head -c 5 /dev/vda", "two2").await;
+    assert_eq!(case.found().await.record, Some(case.record.clone()));
+
+    moments.delete(&target, &held).await.unwrap();
+    moments.delete(&target, &held).await.unwrap();
+    let rest = [of("clean", false, None), of("live", false, Some("clean"))];
+    assert_eq!(line(&moments.list(&target).await.unwrap()), rest, "what built on it stays");
+    assert_eq!(moments.revert(&target, &held).await.unwrap_err().kind, FaultKind::NotFound);
+    moments.revert(&target, &clean).await.unwrap();
+    case.clear().await;
+}
+
+/// What cannot be taken back whole is refused before anything is done.
+pub async fn no_half_snapshots(subject: &dyn Subject) {
+    let moments = subject.driver().snapshots().unwrap();
+    let mut case = Case::new(subject, "half");
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() });
+    case.machine.disks.insert(name("root"), Some(subject.medium("half")));
+    case.machine.spec.fill();
+    case.define().await;
+    let refused = moments.take(&case.target(), &name("x"), false).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::Unsupported, "{refused}");
+    assert_eq!(moments.list(&case.target()).await.unwrap(), []);
+    case.clear().await;
+
+    let mut case = Case::new(subject, "variables");
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() });
+    case.machine.disks.insert(name("root"), Some(subject.disk("variables", Size::mib(1))));
+    case.machine.spec.firmware = Some(Firmware { r#type: Some(FirmwareType::Uefi), ..Firmware::default() });
+    case.machine.spec.fill();
+    case.define().await;
+    let refused = moments.take(&case.target(), &name("x"), false).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::Unsupported, "{refused}");
+    case.clear().await;
 }
 
 /// The first glance that is another than `before`; an event may take a moment.

@@ -7,7 +7,7 @@
 //! of what is there, and done to the running guest first where that works without a restart (`reconfigure`).
 //!
 //! ```text
-//! list, find        survey     -> xml::read; cache keeps what was read until events say that it changed
+//! list, find        survey     -> xml::read; log where libvirt forgot why a machine stopped; cache keeps what was read until events say that it changed
 //! glance            survey, with no XML at all
 //! define            lifecycle  -> xml::build
 //! reconfigure       reconfigure-> xml::overlay, xml::patch; live: one libvirt call a change
@@ -16,6 +16,7 @@
 //! capabilities      capabilities, probe
 //! ```
 
+mod agent;
 mod cache;
 mod capabilities;
 pub mod connection;
@@ -24,8 +25,10 @@ mod events;
 mod ffi;
 mod lifecycle;
 mod live;
+mod log;
 mod probe;
 mod reconfigure;
+mod snapshot;
 mod survey;
 pub mod xml;
 
@@ -154,7 +157,11 @@ impl VmDriver for Libvirt {
     }
 
     async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
-        survey::list(self).await
+        let mut found = survey::list(self).await?;
+        if !self.host.test {
+            log::recall(&mut found).await;
+        }
+        Ok(found)
     }
 
     async fn glance(&self) -> Result<BTreeMap<String, Glance>, Fault> {
@@ -162,7 +169,12 @@ impl VmDriver for Libvirt {
     }
 
     async fn find(&self, name: &str) -> Result<Option<Domain>, Fault> {
-        survey::find(self, name).await
+        let mut found: BTreeMap<_, _> =
+            survey::find(self, name).await?.into_iter().map(|domain| (name.to_owned(), Ok(domain))).collect();
+        if !self.host.test {
+            log::recall(&mut found).await;
+        }
+        found.remove(name).transpose()
     }
 
     async fn define(
@@ -215,10 +227,10 @@ impl VmDriver for Libvirt {
     }
 
     fn snapshots(&self) -> Option<&dyn GuestSnapshots> {
-        None
+        Some(self)
     }
 
     fn agent(&self) -> Option<&dyn GuestAgent> {
-        None
+        Some(self)
     }
 }
