@@ -25,8 +25,9 @@ metadata: {name: NAME}
 spec:
   runStrategy: Always
   accelerator: tcg
-  stopTimeout: 1s
-  firmware: {type: uefi}
+  stopTimeout: STOP
+  firmware: {type: FIRMWARE}
+  agent: {enabled: true}
   cpu: {cores: CORES}
   memory: {size: 256Mi}
   boot: {kernel: GUEST/vmlinuz, initrd: GUEST/initrd, cmdline: console=ttyS0}
@@ -38,9 +39,16 @@ DISKS
   cloudInit: {reconcile: {hostname: HOST}}
 ";
 
+/// Firmware with variables to keep; the guest is not waited for, since nothing here needs it to have booted.
+const UEFI: (&str, &str) = ("uefi", "1s");
+/// A guest that is up soon, and that goes down when it is asked.
+const BIOS: (&str, &str) = ("bios", "2m");
+
 /// A command line of its own, a bridge, and a machine whose name nobody else uses.
 struct Real {
     place: Place,
+    /// Its firmware, and how long it is waited for when it is to go down.
+    form: (&'static str, &'static str),
     name: String,
     bridge: String,
     guest: String,
@@ -57,11 +65,16 @@ fn virsh(args: &[&str]) -> Option<String> {
 }
 
 impl Real {
-    fn new(act: &str) -> Self {
+    fn new(act: &str, form: (&'static str, &'static str)) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/small-guest");
         let guest = run(script.to_str().unwrap(), &[]).expect("the small guest is made");
-        let real =
-            Self { place: Place::real(), name: format!("vm-crash-{act}"), bridge: format!("vmcr{}", &act[..3]), guest };
+        let real = Self {
+            place: Place::real(),
+            form,
+            name: format!("vm-crash-{act}"),
+            bridge: format!("vmcr{}", &act[..3]),
+            guest,
+        };
         real.sweep();
         run("ip", &["link", "add", &real.bridge, "type", "bridge"]).expect("a bridge is made");
         run("ip", &["link", "set", &real.bridge, "up"]).unwrap();
@@ -73,6 +86,7 @@ impl Real {
     fn want(&self, cores: u8, disks: &str, host: &str) {
         let text = MANIFEST.replace("NAME", &self.name).replace("BRIDGE", &self.bridge).replace("GUEST", &self.guest);
         let text = text.replace("CORES", &cores.to_string()).replace("DISKS", disks).replace("HOST", host);
+        let text = text.replace("FIRMWARE", self.form.0).replace("STOP", self.form.1);
         self.place.write("m/vm.yaml", &text);
     }
 
@@ -83,6 +97,17 @@ impl Real {
     /// The number libvirt gave to the running guest; another one after a restart.
     fn id(&self) -> Option<String> {
         virsh(&["domid", &self.name]).filter(|id| id != "-")
+    }
+
+    fn wait_until_up(&self) {
+        let up = || virsh(&["qemu-agent-command", "--timeout", "5", &self.name, r#"{"execute":"guest-ping"}"#]);
+        for _ in 0..600 {
+            if up().is_some() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        panic!("the guest's agent does not answer");
     }
 
     fn volumes(&self) -> Vec<String> {
@@ -131,7 +156,7 @@ impl Drop for Real {
 
 #[test]
 fn a_create_killed_at_any_point_converges() {
-    let real = Real::new("create");
+    let real = Real::new("create", UEFI);
     real.want_first();
     at_every_point(|at| {
         let was_killed = killed(&real.place, "apply m --yes", at);
@@ -151,7 +176,7 @@ fn a_create_killed_at_any_point_converges() {
 
 #[test]
 fn a_live_update_killed_at_any_point_converges_and_never_restarts_the_guest() {
-    let real = Real::new("update");
+    let real = Real::new("update", UEFI);
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");
@@ -165,7 +190,8 @@ fn a_live_update_killed_at_any_point_converges_and_never_restarts_the_guest() {
         assert_eq!(real.id().as_ref(), Some(&before), "point {at}: the same guest runs");
         let disks = virsh(&["domblklist", &real.name]).unwrap();
         assert!(disks.contains("-more") && !disks.contains("-data"), "point {at}: {disks}");
-        let size = virsh(&["domblkinfo", &real.name, "vda"]).unwrap();
+        let root = disks.lines().find(|line| line.contains("-root")).and_then(|l| l.split_whitespace().next()).unwrap();
+        let size = virsh(&["domblkinfo", &real.name, root]).unwrap();
         assert!(size.contains(&(16 << 20).to_string()), "point {at}: {size}");
         assert_eq!(real.volumes().len(), 3, "point {at}: what was taken out is kept, {:?}", real.volumes());
         assert_eq!(seeds(&real.place), 1, "point {at}");
@@ -186,10 +212,11 @@ fn remove_kept(real: &Real) {
 
 #[test]
 fn a_restart_killed_at_any_point_is_finished() {
-    let real = Real::new("restart");
+    let real = Real::new("restart", BIOS);
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");
+        real.wait_until_up();
         real.want(2, "    data: {storage: local, size: 4Mi}", "one");
         let was_killed = killed(&real.place, "apply m --yes --allow restart", at);
         real.place.expect(0, "apply m --yes --allow restart");
@@ -205,7 +232,7 @@ fn a_restart_killed_at_any_point_is_finished() {
 
 #[test]
 fn a_delete_killed_at_any_point_is_finished_and_leaves_nothing() {
-    let real = Real::new("delete");
+    let real = Real::new("delete", UEFI);
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");

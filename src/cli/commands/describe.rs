@@ -1,14 +1,21 @@
 //! `reeve describe`: all that is known of one resource, for a person.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::get::item;
 use super::observe::look;
 use crate::cli::args::One;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
 use crate::cli::session::Session;
-use crate::kinds::Options;
-use crate::plan::live::Known;
+use crate::drivers::guest::Target;
+use crate::kinds::{Live, Options, Ref};
+use crate::plan::live::{Known, LiveState};
 use crate::plan::make::{Goal, make};
+
+/// How long a guest's agent is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Describes one resource.
 pub async fn run(session: &Session, args: &One) -> Result {
@@ -23,6 +30,11 @@ pub async fn run(session: &Session, args: &One) -> Result {
     let mut document = item(reference, &live, &accepted, &plan);
     if let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut()) {
         status.shift_remove("pending");
+    }
+    if let Some(told) = addresses(session, reference, &live).await
+        && let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut())
+    {
+        status.insert("addresses".to_owned(), serde_json::json!(told));
     }
     print!("{}", render::yaml(&document)?);
     let mut only = plan.clone();
@@ -40,4 +52,22 @@ pub async fn run(session: &Session, args: &One) -> Result {
         }
     }
     Ok(Exit::Done)
+}
+
+/// What a running machine tells of its addresses by MAC; nothing when nobody answers soon.
+async fn addresses(session: &Session, reference: &Ref, live: &LiveState) -> Option<BTreeMap<String, Vec<String>>> {
+    let Live::VirtualMachine(vm) = live.present(reference)? else { return None };
+    if !vm.power.active() {
+        return None;
+    }
+    let world = session.world();
+    let owner = vm.mark.as_ref().map(|m| m.uid);
+    let target = Target { name: reference.name.as_str(), uuid: vm.uuid, owner };
+    match world.vms.agent()?.addresses(&target, ANSWER).await {
+        Ok(told) => told,
+        Err(fault) => {
+            tracing::info!("{fault}");
+            None
+        }
+    }
 }
