@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::base::Disruption;
+use crate::base::{Disruption, Seconds};
 use crate::kinds::{KindName, Ref};
 
 /// Keeps hypervisors as their manifests say.
@@ -44,6 +44,9 @@ pub struct Global {
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
+    /// How long to wait for another command that is changing this node
+    #[arg(long, global = true, env = "REEVE_LOCK_WAIT", default_value = "5m", value_name = "TIME")]
+    pub lock_wait: Seconds,
 }
 
 /// When to use colours.

@@ -131,12 +131,15 @@ impl Fake {
         what: String,
         work: impl FnOnce(&mut Inner) -> Result<T, Fault> + Send,
     ) -> Result<T, Fault> {
-        let trouble = {
+        let (trouble, delay) = {
             let mut inner = self.open();
             inner.calls.push(what.clone());
             let number = inner.calls.len();
-            inner.troubles.get(&number).copied()
+            (inner.troubles.get(&number).copied(), Duration::from_millis(inner.kept.delay))
         };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let failed = |kind| Fault::new(kind, format!("{what} was told to fail"));
         match trouble {
             Some(Trouble::Fails(kind)) => return Err(failed(kind)),
