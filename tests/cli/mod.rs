@@ -1,5 +1,6 @@
 //! The command line as its user sees it: a directory and a data directory of its own, fakes for what is outside, no colours.
 
+mod bad_input;
 mod commands;
 mod host;
 mod offline;

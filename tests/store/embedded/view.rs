@@ -72,10 +72,7 @@ async fn a_reader_leaves_no_trace_and_writes_nothing() {
     assert_eq!(view.list("k/").await.unwrap().entries.len(), 100);
     assert_eq!(view.get("k/7").await.unwrap().unwrap().value.len(), 50);
     assert!(matches!(view.put("k/7", vec![]).await, Err(Error::ReadOnly { .. })));
-    assert!(matches!(
-        view.lease_grant("a", "b", std::time::Duration::from_secs(9)).await,
-        Err(Error::ReadOnly { .. })
-    ));
+    assert!(matches!(view.lease_grant("a", "b", std::time::Duration::from_secs(9)).await, Err(Error::ReadOnly { .. })));
     assert_eq!((contents(&dir), names(&dir)), (files, listed));
 }
 

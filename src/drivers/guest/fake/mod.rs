@@ -111,6 +111,13 @@ impl Fake {
         inner.save();
     }
 
+    /// Takes a machine away behind Reeve's back, whether it runs or not.
+    pub fn lose(&self, name: &str) {
+        let mut inner = self.open();
+        inner.kept.domains.remove(name);
+        inner.save();
+    }
+
     /// Puts a machine in that Reeve does not know, with devices that have no names of ours.
     pub fn put_foreign(&self, name: &str, machine: &Machine, power: Power) {
         let mut inner = self.open();
