@@ -80,7 +80,7 @@ fn what_is_typed_wrong_is_an_error_and_says_what_is_right() {
         ("apply m --allow destroy", "destroy"),
         ("apply m --allow sometimes", "restart"),
         ("apply m --parallel 0", "1..=64"),
-        ("apply m --yes --lock-wait soon", "5m"),
+        ("apply m --yes --lock-wait soon", "such as 30s"),
         ("delete web-1 --yes", "KIND/NAME"),
         ("delete pod/x --yes", "vm"),
         ("describe vm/../x", "name"),
