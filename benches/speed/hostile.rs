@@ -52,23 +52,27 @@ fn inputs() -> Vec<(&'static str, String)> {
         ("empty documents", repeat("---\n")),
         ("small documents", repeat("---\na: 1\n")),
         ("networks that overlap", document("Network", &|_| "{type: nat, cidr: 10.0.0.1/8}".into())),
-        ("networks side by side", document("Network", &|n| {
-            format!("{{type: nat, cidr: 10.{}.{}.1/24}}", n >> 8 & 255, n & 255)
-        })),
+        (
+            "networks side by side",
+            document("Network", &|n| format!("{{type: nat, cidr: 10.{}.{}.1/24}}", n >> 8 & 255, n & 255)),
+        ),
         ("networks on one bridge", document("Network", &|_| "{type: bridge, bridge: br0, create: true}".into())),
         ("storages at one place", document("Storage", &|_| "{driver: dir, options: {path: /a}}".into())),
-        ("storages inside each other", document("Storage", &|n| {
-            format!("{{driver: dir, options: {{path: /a{}}}}}", "/b".repeat(n % 60))
-        })),
+        (
+            "storages inside each other",
+            document("Storage", &|n| format!("{{driver: dir, options: {{path: /a{}}}}}", "/b".repeat(n % 60))),
+        ),
         ("volumes on nothing", document("Volume", &|n| format!("{{storage: none{n}, size: 1Gi}}"))),
         ("volumes on one storage", document("Volume", &|_| "{storage: x, size: 1Gi}".into())),
-        ("machines with one address", document("VirtualMachine", &|_| {
-            "{nics: {a: {network: n, mac: \"52:54:00:00:00:01\"}}}".into()
-        })),
+        (
+            "machines with one address",
+            document("VirtualMachine", &|_| "{nics: {a: {network: n, mac: \"52:54:00:00:00:01\"}}}".into()),
+        ),
         ("machines with one volume", document("VirtualMachine", &|_| "{disks: {a: {volume: v}}}".into())),
-        ("machines on misspelt storages", document("VirtualMachine", &|n| {
-            format!("{{disks: {{a: {{storage: x{n}y, size: 1Gi}}}}}}")
-        })),
+        (
+            "machines on misspelt storages",
+            document("VirtualMachine", &|n| format!("{{disks: {{a: {{storage: x{n}y, size: 1Gi}}}}}}")),
+        ),
         ("empty machines", document("VirtualMachine", &|_| "{}".into())),
         ("one name", repeat("---\napiVersion: reeve/v1\nkind: Node\nmetadata: {name: x}\nspec: {}\n")),
         ("unknown kinds", repeat("---\nkind: x\n")),

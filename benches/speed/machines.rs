@@ -113,9 +113,13 @@ fn define_over(stage: &Stage, descriptions: &[String], connections: usize) -> Ou
     let (seconds, done) = timed(|| {
         Ok(std::thread::scope(|scope| {
             let part = descriptions.len().div_ceil(connections);
-            let work: Vec<_> = open.iter().zip(descriptions.chunks(part)).map(|(connection, part)| {
-                scope.spawn(move || part.iter().filter(|xml| Domain::define_xml(connection, xml).is_ok()).count())
-            }).collect();
+            let work: Vec<_> = open
+                .iter()
+                .zip(descriptions.chunks(part))
+                .map(|(connection, part)| {
+                    scope.spawn(move || part.iter().filter(|xml| Domain::define_xml(connection, xml).is_ok()).count())
+                })
+                .collect();
             work.into_iter().filter_map(|w| w.join().ok()).sum::<usize>()
         }))
     })?;

@@ -47,6 +47,7 @@ pub fn reeve(config: &Path, args: &[&str]) -> Outcome<Cost> {
 }
 
 /// Runs the program named on the command line when this process was started for that; says whether it was.
+#[allow(clippy::zombie_processes, reason = "it is waited for by a call that also tells what it used")]
 pub fn is_child() -> Outcome<bool> {
     if std::env::var_os(METER).is_none() {
         return Ok(false);

@@ -64,7 +64,11 @@ pub fn plan(table: &mut Table) -> Outcome<()> {
     table.against("plan --live, 10,000 VMs, wall", of(&smalls, |c| c.wall), cpu, Target::Most(1.0, " s"));
     table.figure("plan --live, 10,000 VMs, peak", of(&smalls, |c| c.peak), Target::Most(200.0, " MiB"));
     let ratio = of(&larges, |c| c.wall) / of(&smalls, |c| c.wall);
-    let beside = format!("wall {}; CPU ratio {:.2}", words(of(&larges, |c| c.wall)), of(&larges, |c| c.cpu) / of(&smalls, |c| c.cpu));
+    let beside = format!(
+        "wall {}; CPU ratio {:.2}",
+        words(of(&larges, |c| c.wall)),
+        of(&larges, |c| c.cpu) / of(&smalls, |c| c.cpu)
+    );
     table.against("plan --live, 20,000 / 10,000", ratio, beside, Target::Most(2.2, ""));
     Ok(())
 }
