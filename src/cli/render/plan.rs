@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::diagnostics::is_unsafe;
 use super::paint::Paint;
 use crate::base::Disruption;
 use crate::plan::model::{Action, Cause, FieldChange, Plan, Readiness, Step};
@@ -58,7 +59,7 @@ pub fn text(plan: &Plan, which: Shown, paint: Paint) -> String {
             let _ = writeln!(out, "      {}", paint.faint(&rest));
         }
         if let Some((word, why)) = note(step) {
-            let _ = writeln!(out, "      {} {why}", paint.warn(word));
+            let _ = writeln!(out, "      {} {}", paint.warn(word), clean(why));
         }
         out.push('\n');
     }
@@ -134,7 +135,7 @@ fn head(out: &mut String, step: &Step, paint: Paint) {
         colour(step, &paint.strong(&title), paint),
         word(step),
         cost,
-        paint.faint(&step.reason)
+        paint.faint(&clean(&step.reason))
     );
 }
 
@@ -185,7 +186,20 @@ pub fn value(value: &Value) -> String {
         Value::String(text) if plain(text) => text.clone(),
         other => other.to_string(),
     };
-    if text.chars().count() > 100 { text.chars().take(99).chain(['…']).collect() } else { text }
+    let text = if text.chars().count() > 100 { text.chars().take(99).chain(['…']).collect() } else { text };
+    clean(&text)
+}
+
+/// Text in which what a terminal would obey, or show in another order, is written out.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_unsafe(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
 }
 
 fn plain(text: &str) -> bool {
@@ -217,14 +231,17 @@ pub fn markdown(plan: &Plan, which: Shown) -> String {
         let _ = writeln!(out, "\n<details><summary><code>{}</code></summary>\n\n```diff", step.resource);
         let (fields, hidden) = shown(step, which);
         for field in fields {
-            if !field.have.is_null() {
-                let _ = writeln!(out, "- {}: {}", field.path, value(&field.have));
-            }
             let cost = match field.disruption {
                 Disruption::None => String::new(),
                 cost => format!("  # {cost}"),
             };
-            let _ = writeln!(out, "+ {}: {}{cost}", field.path, value(&field.want));
+            let last = if field.want.is_null() { cost.as_str() } else { "" };
+            if !field.have.is_null() {
+                let _ = writeln!(out, "- {}: {}{last}", field.path, value(&field.have));
+            }
+            if !field.want.is_null() {
+                let _ = writeln!(out, "+ {}: {}{cost}", field.path, value(&field.want));
+            }
         }
         if let Some(rest) = and_defaults(hidden) {
             let _ = writeln!(out, "# {rest}");
@@ -236,5 +253,5 @@ pub fn markdown(plan: &Plan, which: Shown) -> String {
 }
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    clean(&text.replace('|', "\\|").replace('\n', " "))
 }
