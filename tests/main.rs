@@ -19,5 +19,6 @@ mod samples;
 mod scene;
 mod storage_driver;
 mod store;
+mod turns;
 mod vm;
 mod vm_driver;

@@ -211,14 +211,16 @@ fn taken_twice(all: &[Entry<'_>], found: &mut Diagnostics) {
             (true, true) if place((entry, claim)) < place(owner) => ((entry, claim), owner),
             _ => (owner, (entry, claim)),
         };
-        let message = format!(
-            "{} {} of {} is taken already, by {}",
-            claim.what, claim.value, second.0.reference, first.0.reference
-        );
+        let (this, other) = (&second.0.reference, &first.0.reference);
+        let message = if this == other {
+            format!("{} {} is taken twice by {this}", claim.what, claim.value)
+        } else {
+            format!("{} {} of {this} is taken already, by {other}", claim.what, claim.value)
+        };
         found.push(
             Diagnostic::error(claim.code, message)
                 .at(place(second))
-                .related(place(first), format!("{} takes it here", first.0.reference))
+                .related(place(first), format!("{other} takes it here"))
                 .help(claim.help),
         );
     }

@@ -7,3 +7,4 @@ pub mod graph;
 pub mod live;
 pub mod make;
 pub mod model;
+pub mod turns;

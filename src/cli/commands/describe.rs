@@ -8,6 +8,7 @@ use super::observe::look;
 use crate::cli::args::One;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
+use crate::cli::render::plan::Shown;
 use crate::cli::session::Session;
 use crate::drivers::guest::Target;
 use crate::kinds::{Live, Options, Ref};
@@ -40,7 +41,11 @@ pub async fn run(session: &Session, args: &One) -> Result {
     let mut only = plan.clone();
     only.steps.retain(|s| s.resource == *reference);
     if !only.steps.is_empty() {
-        println!("\n{}\n{}", session.paint.strong("What would change:"), render::plan::text(&only, session.paint));
+        println!(
+            "\n{}\n{}",
+            session.paint.strong("What would change:"),
+            render::plan::text(&only, Shown::Telling, session.paint)
+        );
     }
     let events = session.store_to_read().await?.events().await?;
     let name = reference.to_string();

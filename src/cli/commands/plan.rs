@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::cli::args::{Allow, PlanArgs, PlanFormat};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
+use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, read_live, with_accepted};
 use crate::engine::observe::observe;
 use crate::engine::records::{AcceptedSet, Ledger};
@@ -26,9 +27,10 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result {
         let sources = prepared.loaded.as_ref().map(|l| l.sources.as_slice()).unwrap_or_default();
         PlanFile::new(&plan, &prepared.catalog, &prepared.order, &prepared.remove, sources).write(path)?;
     }
+    let shown = if args.all { Shown::All } else { Shown::Telling };
     match args.output {
-        PlanFormat::Text => print!("{}", render::plan::text(&plan, session.paint)),
-        PlanFormat::Markdown => print!("{}", render::plan::markdown(&plan)),
+        PlanFormat::Text => print!("{}", render::plan::text(&plan, shown, session.paint)),
+        PlanFormat::Markdown => print!("{}", render::plan::markdown(&plan, shown)),
         PlanFormat::Json => println!("{}", render::json(&plan)?),
     }
     let exit = if plan.is_empty() { Exit::Done } else { Exit::Changes };

@@ -17,7 +17,7 @@ const MOST_ON_PC: u32 = 255;
 const MOST_ON_Q35: u32 = 288;
 
 /// Reports every problem of one manifest.
-pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
+pub(super) fn check(_name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
     texts(spec, report);
     machine(spec, report);
     cpu(spec, report);
@@ -25,8 +25,8 @@ pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut 
     screen(spec, report);
     boot(spec, report);
     boot_order(spec, report);
-    disks::check(name, spec, scope, report);
-    nics::check(name, spec, scope, report);
+    disks::check(spec, scope, report);
+    nics::check(spec, scope, report);
     devices::check(spec, report);
     init::check(spec, report);
 }
