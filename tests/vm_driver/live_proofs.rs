@@ -8,7 +8,7 @@ use reeve::kinds::{KindName, Shape};
 
 /// Live fields without a case here, and why.
 const ELSEWHERE: [(&str, &str); 3] = [
-    ("cloudInit", "tests/vm/real_random_kills.rs exchanges the seed of a running guest"),
+    ("cloudInit", "the seed is the kind's own: src/kinds/vm/tests, on the fake hypervisor"),
     ("usb", "needs a USB device of the host"),
     ("nics.*.vlan", "needs a bridge that filters VLANs; an ordinary one is refused by libvirt"),
 ];
