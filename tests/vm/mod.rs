@@ -2,6 +2,7 @@
 //! point of create, update and delete, each run converges and leaves nothing behind.
 
 mod real_crashes;
+mod real_random_kills;
 
 use serde_json::Value;
 
