@@ -19,6 +19,9 @@ use crate::plan::live::LiveState;
 use crate::plan::model::{Action, Plan, Readiness, Step};
 use crate::plan::turns::{self, Gate};
 
+/// How long what was done may stay unwritten while nothing else is written.
+const SOON: Duration = Duration::from_millis(200);
+
 /// Everything a run needs.
 pub struct Run<'a> {
     /// The world.
@@ -93,7 +96,7 @@ pub async fn execute(run: &Run<'_>, plan: &Plan, report: &(dyn Fn(&Outcome) + Sy
                 }
             });
         }
-        let Some((index, outcome)) = busy.next().await else { break };
+        let Some((index, outcome)) = next(run, &mut busy).await else { break };
         let Some(outcome) = outcome else {
             waiting.done(index);
             continue;
@@ -113,6 +116,7 @@ pub async fn execute(run: &Run<'_>, plan: &Plan, report: &(dyn Fn(&Outcome) + Sy
             outcomes.insert(index, outcome);
         }
     }
+    settle(run).await;
     outcomes.into_values().collect()
 }
 
@@ -131,6 +135,27 @@ async fn pause(run: &Run<'_>, delay: Duration) -> Option<Outcome> {
         left -= part;
     }
     None
+}
+
+/// The next step or pause that ends; what the last ones left to write is durable soon, however long it takes.
+async fn next<F: Future<Output = (usize, Option<Outcome>)>>(
+    run: &Run<'_>,
+    busy: &mut FuturesUnordered<F>,
+) -> Option<(usize, Option<Outcome>)> {
+    match tokio::time::timeout(SOON, busy.next()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            settle(run).await;
+            busy.next().await
+        }
+    }
+}
+
+/// Makes results and events durable. Where that fails, the effects are looked at again by the next run.
+async fn settle(run: &Run<'_>) {
+    if let Err(fault) = run.ledger.settle().await {
+        tracing::warn!(%fault, "what was done could not be recorded");
+    }
 }
 
 /// Which steps may begin, and which gates; a gate has a number behind those of the steps.
@@ -220,13 +245,13 @@ async fn one(run: &Run<'_>, plan: &Plan, step: &Step) -> Outcome {
         },
     };
     let outcome = Outcome { resource: step.resource.clone(), action: step.action, ending };
-    if let Err(fault) = remember(run, plan, step, &outcome).await {
+    if let Err(fault) = remember(run, plan, step, &outcome) {
         tracing::warn!(resource = %step.resource, %fault, "the event could not be recorded");
     }
     outcome
 }
 
-async fn remember(run: &Run<'_>, plan: &Plan, step: &Step, outcome: &Outcome) -> Result<(), Fault> {
+fn remember(run: &Run<'_>, plan: &Plan, step: &Step, outcome: &Outcome) -> Result<(), Fault> {
     let what = match (&outcome.ending, step.action) {
         (Ending::Done, Action::Create) => "created".to_owned(),
         (Ending::Done, Action::Update) => "updated".to_owned(),
@@ -237,11 +262,11 @@ async fn remember(run: &Run<'_>, plan: &Plan, step: &Step, outcome: &Outcome) ->
         (Ending::Failed(fault), _) => format!("failed: {fault}"),
         _ => return Ok(()),
     };
-    run.ledger.event(&step.resource, run.who, &what, &step.reason, Some(&plan.hash)).await
+    run.ledger.event_later(&step.resource, run.who, &what, &step.reason, Some(&plan.hash))
 }
 
 async fn act(run: &Run<'_>, plan: &Plan, step: &Step) -> Result<(), Fault> {
-    let journal = StoreJournal::new(run.ledger, &plan.hash);
+    let journal = StoreJournal::patient(run.ledger, &plan.hash);
     let reference = &step.resource;
     let lookup = |r: &Ref| run.live.present(r);
     let resource = run.catalog.get(reference);

@@ -16,6 +16,10 @@ use crate::manifest::{self, Loaded};
 
 /// How many misspelt names get a suggestion; beyond that the search would cost more than it helps.
 const MOST_SUGGESTIONS: usize = 200;
+/// How many known names are compared with misspelt ones in all.
+const MOST_COMPARED: usize = 100_000;
+/// How many problems are told; beyond that each is another of the same.
+const MOST_PROBLEMS: usize = 1_000;
 
 /// Every manifest in force, and the order in which they can be made true.
 #[derive(Debug, Clone, Default)]
@@ -44,10 +48,25 @@ impl Desired {
         taken_twice(&all, &mut diagnostics);
         check(&all, &index, &catalog, &mut diagnostics);
         diagnostics.sort();
+        cut(&mut diagnostics);
         let in_order = || sorted.iter().filter_map(|at| all.get(*at));
         let order: Vec<Ref> = in_order().filter(|entry| entry.given).map(|entry| entry.reference.clone()).collect();
         (Self { catalog, order }, diagnostics)
     }
+}
+
+/// Keeps as many problems as anybody reads, errors before warnings, and says how many there were.
+fn cut(found: &mut Diagnostics) {
+    let all = found.0.len();
+    if all <= MOST_PROBLEMS {
+        return;
+    }
+    found.0.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    found.0.truncate(MOST_PROBLEMS);
+    found.sort();
+    let place = found.0.last().and_then(|last| last.place.clone());
+    let message = format!("the manifests have {all} problems with each other; {MOST_PROBLEMS} are shown");
+    found.push(Diagnostic::error("manifest/too-many-problems", message).at(place).help("mend these first"));
 }
 
 /// Every resource of a catalog, each after those it refers to.
@@ -88,12 +107,16 @@ fn unresolved(all: &[Entry<'_>], index: &HashMap<&Ref, usize>, broken: &HashSet<
         names.entry(entry.reference.kind).or_default().push(entry.reference.name.as_str());
     }
     let mut helps: HashMap<&Ref, String> = HashMap::new();
+    let mut compared = 0;
     for entry in all.iter().filter(|entry| entry.given) {
         let missing = |r: &&Reference| r.required && !index.contains_key(&r.to) && !broken.contains(&r.to);
         for Reference { to, path, .. } in entry.references.iter().filter(missing) {
             let known = names.get(&to.kind).map_or(&[][..], Vec::as_slice);
-            let suggest = helps.len() < MOST_SUGGESTIONS;
-            let help = helps.entry(to).or_insert_with(|| help_for(to, known, suggest));
+            let suggest = helps.len() < MOST_SUGGESTIONS && compared < MOST_COMPARED;
+            let help = helps.entry(to).or_insert_with(|| {
+                compared += known.len();
+                help_for(to, known, suggest)
+            });
             let message = format!("{} refers to {to}, which is in no manifest", entry.reference);
             found.push(Diagnostic::error("reference/unresolved", message).at(entry.place(path)).help(help.as_str()));
         }

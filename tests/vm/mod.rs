@@ -1,6 +1,8 @@
 //! Virtual machines through the command line, on the fake hypervisor and a real directory: killed at every journal
 //! point of create, update and delete, each run converges and leaves nothing behind.
 
+mod real_random_kills;
+
 use serde_json::Value;
 
 use crate::cli::{Place, STORAGE};

@@ -1,6 +1,6 @@
 //! What every driver for virtual machines promises: one suite, run on the fake and on the real ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use reeve::drivers::storage::Attachment;
 use reeve::kinds::vm::*;
 use uuid::Uuid;
 
+use super::live_proofs;
 use super::machines::{name, settled};
 
 /// A driver, and what the suite needs from the world around it.
@@ -44,6 +45,17 @@ pub struct Case<'a> {
     uuid: Uuid,
     record: Record,
     machine: Machine,
+    /// The paths that a running guest took, `*` for a device's name.
+    taken: BTreeSet<String>,
+}
+
+/// A path with `*` for the name of a device.
+fn of_any(path: &str) -> String {
+    let mut words: Vec<&str> = path.split('.').collect();
+    if matches!(words[0], "disks" | "nics" | "usb" | "pci") && words.len() > 1 {
+        words[1] = "*";
+    }
+    words.join(".")
 }
 
 fn record(uid: Uid) -> Record {
@@ -54,7 +66,14 @@ fn record(uid: Uid) -> Record {
 impl<'a> Case<'a> {
     fn new(subject: &'a dyn Subject, name: &str) -> Self {
         let name = format!("{}{name}", subject.prefix());
-        Self { subject, name, uuid: Uuid::new_v4(), record: record(Uid::fresh()), machine: subject.machine() }
+        Self {
+            subject,
+            name,
+            uuid: Uuid::new_v4(),
+            record: record(Uid::fresh()),
+            machine: subject.machine(),
+            taken: BTreeSet::new(),
+        }
     }
 
     fn target(&self) -> Target<'_> {
@@ -96,6 +115,7 @@ impl<'a> Case<'a> {
         eprintln!("{paths:?} took {:.1} s", began.elapsed().as_secs_f32());
         assert_eq!(changed.staged, [], "{paths:?}");
         assert_eq!(changed.live.len(), paths.len());
+        self.taken.extend(paths.iter().map(|p| of_any(p)));
         let found = self.found().await;
         self.same(&found.configured, "configured");
         self.same(found.running.as_ref().unwrap(), "running");
@@ -327,6 +347,7 @@ pub async fn changes_in_flight(subject: &dyn Subject) {
     scalars(&mut case).await;
     media(&mut case).await;
     staged(&mut case).await;
+    live_proofs::assert_all_proven(&case.taken, subject.shapes());
 
     assert_eq!(subject.life(&case.name).await, life, "the guest was started again");
     assert!(subject.driver().shutdown(&case.target(), Duration::from_secs(60)).await.unwrap());
@@ -360,7 +381,21 @@ async fn disks(case: &mut Case<'_>) {
         m.spec.disks.get_mut("data").unwrap().limits = Some(limits);
     })
     .await;
-    case.live(&["disks.data.limits.iops", "disks.data.limits.bandwidthWrite"], |m| {
+    let split = ["iops", "bandwidthWrite", "iopsRead", "iopsWrite", "bandwidthRead"];
+    let paths = split.map(|limit| ["disks.data.limits", limit].join("."));
+    let paths = paths.each_ref().map(String::as_str);
+    case.live(&paths, |m| {
+        let limits = Limits { iops_read: Some(400), iops_write: Some(300), ..Limits::default() };
+        let limits = Limits { bandwidth_read: Some(Size::mib(4)), bandwidth_write: Some(Size::mib(2)), ..limits };
+        m.spec.disks.get_mut("data").unwrap().limits = Some(limits);
+    })
+    .await;
+    case.live(&[&paths[1..], &["disks.data.limits.bandwidth"]].concat(), |m| {
+        let limits = Limits { bandwidth: Some(Size::mib(5)), ..Limits::default() };
+        m.spec.disks.get_mut("data").unwrap().limits = Some(limits);
+    })
+    .await;
+    case.live(&["disks.data.limits.bandwidth"], |m| {
         m.spec.disks.get_mut("data").unwrap().limits = Some(Limits::default());
     })
     .await;
@@ -400,6 +435,14 @@ async fn nics(case: &mut Case<'_>) {
     })
     .await;
     case.will_see(address, "52:54:00:0b:00:02").await;
+    case.live(&["nics.eth0.mtu"], |m| m.spec.nics.get_mut("eth0").unwrap().mtu = Some(1400)).await;
+    case.will_see("cat /sys/class/net/eth*/mtu", "1400").await;
+    case.live(&["nics.eth0.queues"], |m| m.spec.nics.get_mut("eth0").unwrap().queues = Some(2)).await;
+    case.live(&["nics.eth0.queues"], |m| m.spec.nics.get_mut("eth0").unwrap().queues = Some(1)).await;
+    case.live(&["nics.eth0.model"], |m| {
+        m.spec.nics.get_mut("eth0").unwrap().model = Some(NicModel::E1000e);
+    })
+    .await;
     case.live(&["nics.eth0"], |m| {
         m.spec.nics.clear();
         m.links.clear();

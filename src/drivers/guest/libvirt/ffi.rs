@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -19,12 +19,20 @@ use virt_sys as sys;
 use super::error::Failure;
 use crate::base::Fault;
 
-/// Readies libvirt's client side, once for the whole process: no printing of errors, and the event loop.
-pub fn prepare() -> Result<(), Fault> {
-    static READY: OnceLock<Result<(), Fault>> = OnceLock::new();
-    READY
+/// Readies libvirt's client side, once for the whole process: no printing of errors.
+pub fn prepare() {
+    static READY: Once = Once::new();
+    READY.call_once(virt::error::clear_error_callback);
+}
+
+/// Starts the event loop, once for the whole process.
+///
+/// From then on every call on a connection that is opened later wakes the loop's thread, which costs as much as the call
+/// itself; who only reads once does without. Connections that are open already stay as they are.
+pub fn run_events() -> Result<(), Fault> {
+    static RUNNING: OnceLock<Result<(), Fault>> = OnceLock::new();
+    RUNNING
         .get_or_init(|| {
-            virt::error::clear_error_callback();
             virt::event::event_register_default_impl().map_err(|e| super::error::fault(&e))?;
             std::thread::Builder::new()
                 .name("libvirt-events".into())

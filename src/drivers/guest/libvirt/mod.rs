@@ -31,12 +31,13 @@ pub mod xml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use capabilities::{Accelerators, Finding, Kvm};
@@ -53,14 +54,31 @@ use events::Events;
 
 /// The driver.
 pub struct Libvirt {
-    pool: Pool,
-    host: xml::Host,
+    sight: Sight,
     accelerators: Accelerators,
     capabilities: OnceCell<Capabilities>,
+    /// A list that was begun before it was asked for.
+    ahead: Mutex<Option<JoinHandle<Listing>>>,
+}
+
+/// What is needed to look; clones look through the same connection and cache.
+#[derive(Clone)]
+pub struct Sight {
+    pool: Pool,
+    host: xml::Host,
     cache: Arc<Cache>,
     events: Arc<Events>,
     /// How often everything was listed.
-    looks: AtomicUsize,
+    looks: Arc<AtomicUsize>,
+}
+
+type Listing = Result<BTreeMap<String, Result<Domain, Fault>>, Fault>;
+
+impl std::ops::Deref for Libvirt {
+    type Target = Sight;
+    fn deref(&self) -> &Sight {
+        &self.sight
+    }
 }
 
 impl Libvirt {
@@ -68,14 +86,12 @@ impl Libvirt {
     pub fn new(pool: Pool, data_dir: PathBuf) -> Self {
         let cache = Arc::new(Cache::default());
         let events = Arc::new(Events::new(cache.clone()));
+        let sight = Sight { host: xml::Host::here(pool.uri()), cache, events, looks: Arc::default(), pool };
         Self {
-            host: xml::Host::here(pool.uri()),
+            sight,
             accelerators: Accelerators::new(data_dir),
             capabilities: OnceCell::new(),
-            cache,
-            events,
-            looks: AtomicUsize::new(0),
-            pool,
+            ahead: Mutex::default(),
         }
     }
 
@@ -153,8 +169,20 @@ impl VmDriver for Libvirt {
         self.capabilities.get_or_try_init(|| capabilities::read(self)).await.cloned()
     }
 
-    async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
+    async fn list(&self) -> Listing {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ahead) = ahead
+            && let Ok(listing) = ahead.await
+        {
+            return listing;
+        }
         survey::list(self).await
+    }
+
+    fn read_ahead(&self) {
+        let sight = self.sight.clone();
+        let begun = tokio::spawn(async move { survey::list(&sight).await });
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
     }
 
     async fn glance(&self) -> Result<BTreeMap<String, Glance>, Fault> {
