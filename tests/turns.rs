@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use reeve::base::Clock as _;
 use reeve::engine::execute::{Ending, Outcome, Run, execute};
 use reeve::engine::observe::observe;
 use reeve::engine::records::Ledger;
