@@ -15,7 +15,7 @@
 //!         /// A trusted platform module.
 //!         tpm: device Tpm, "restart";            // left out: not there
 //!         /// Its disks.
-//!         disks: map Disk, "live";               // keyed by name; left out: empty
+//!         disks: map Disk, "live";               // keyed by name, boxed since a map's node has room for eleven; left out: empty
 //!         /// Words.
 //!         tags: list String, "none";             // left out: empty
 //!     }
@@ -117,7 +117,7 @@ macro_rules! fields {
                 #[serde(default, deserialize_with = "crate::kinds::fields::nullable",
                     skip_serializing_if = "std::collections::BTreeMap::is_empty")]
                 #[schemars(extend("x-reeve-change" = $cost, "type" = ["object", "null"]))]
-                pub $name: std::collections::BTreeMap<$crate::base::Name, $t>,]
+                pub $name: std::collections::BTreeMap<$crate::base::Name, Box<$t>>,]
             [$($fill)* ($name map)] [$($canonical)* ($name map)] [$($get)*] $($rest)*);
     };
     (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
