@@ -14,6 +14,7 @@
 //! `plan` compares. `engine` acts. `doctor` examines the host. `cli` is what a person types. Which may use which is in
 //! `specs/architecture.md`, and a test holds it.
 
+pub mod agent;
 pub mod base;
 pub mod cli;
 pub mod doctor;
