@@ -1,6 +1,7 @@
 //! The configuration: built-in defaults, then the file, then the environment and the command line.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -26,6 +27,40 @@ pub struct ConfigFile {
     pub hypervisor: Option<String>,
     /// The container runtime's address, such as `lxc:/var/lib/lxc`.
     pub containers: Option<String>,
+    /// What the agent does.
+    #[serde(default)]
+    pub agent: AgentFile,
+}
+
+/// What can stand below `agent`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentFile {
+    /// Where manifests come from.
+    #[serde(default)]
+    pub sources: Vec<SourceFile>,
+    /// How often everything is looked at, such as `5m`.
+    pub resync: Option<String>,
+}
+
+/// One source of manifests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceFile {
+    /// A file or a folder.
+    pub path: PathBuf,
+    /// Whether what is taken out of it is deleted.
+    #[serde(default)]
+    pub prune: bool,
+}
+
+/// What the agent does.
+#[derive(Debug, Clone, Default)]
+pub struct AgentConfig {
+    /// Where manifests come from.
+    pub sources: Vec<SourceFile>,
+    /// How often everything is looked at.
+    pub resync: Option<Duration>,
 }
 
 /// The configuration in force.
@@ -41,6 +76,8 @@ pub struct Config {
     pub hypervisor: Option<String>,
     /// The container runtime's address, when not at the default place.
     pub containers: Option<String>,
+    /// What the agent does.
+    pub agent: AgentConfig,
 }
 
 impl Config {
@@ -51,7 +88,7 @@ impl Config {
             None if Path::new(FILE).exists() => parse(Path::new(FILE))?,
             None => ConfigFile::default(),
         };
-        let ConfigFile { data_dir, node, parallel, hypervisor, containers } = file;
+        let ConfigFile { data_dir, node, parallel, hypervisor, containers, agent } = file;
         Ok(Self {
             data_dir: global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into()),
             node: match node {
@@ -61,8 +98,20 @@ impl Config {
             parallel: usize::from(parallel.unwrap_or(8)).clamp(1, 64),
             hypervisor,
             containers,
+            agent: AgentConfig {
+                sources: agent.sources,
+                resync: agent.resync.as_deref().map(duration).transpose().map_err(CliError::new)?,
+            },
         })
     }
+}
+
+/// Reads a time such as `90s`, `5m` or `1h 30m`; at least a second.
+pub fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let bad = |why: String| format!("{text:?} is no time: {why}; write 90s, 5m or 1h");
+    let time: jiff::SignedDuration = text.parse().map_err(|e: jiff::Error| bad(e.to_string()))?;
+    let time = Duration::try_from(time).map_err(|_| bad("it is negative".into()))?;
+    if time < Duration::from_secs(1) { Err(bad("it is less than a second".into())) } else { Ok(time) }
 }
 
 impl Config {
@@ -81,7 +130,7 @@ fn parse(path: &Path) -> Result<ConfigFile> {
     let bad = |why: String| {
         CliError::with_help(
             format!("the configuration {} cannot be read: {why}", path.display()),
-            "its fields are dataDir, node, parallel, hypervisor and containers",
+            "its fields are dataDir, node, parallel, hypervisor, containers and agent (sources, resync)",
         )
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;

@@ -12,7 +12,7 @@ use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
 use crate::plan::live::Accepted;
 use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
-use crate::store::{Error, Store, Txn, keys};
+use crate::store::{Entry, Error, Store, Txn, keys};
 
 /// The most operations put into one transaction.
 const BATCH: usize = 100;
@@ -72,6 +72,27 @@ pub struct BegunDelete {
     pub manifest: Option<Arc<Resource>>,
 }
 
+impl AcceptedSet {
+    /// Takes in what the store has at one key of a manifest.
+    pub fn put(&mut self, entry: &Entry) -> Result<Ref, Fault> {
+        let record = ManifestRecord::read(entry).map_err(|e| Fault::other(chain(&e)))?;
+        let reference = reference_of(&entry.key)?;
+        let resource = typed(&reference, &record)?;
+        let protection = resource.meta.protection;
+        self.catalog.insert(Arc::new(resource));
+        self.facts.insert(reference.clone(), Accepted { uid: record.uid.into(), source: record.source, protection });
+        Ok(reference)
+    }
+
+    /// Takes out what the store no longer has at one key of a manifest.
+    pub fn take(&mut self, key: &str) -> Result<Ref, Fault> {
+        let reference = reference_of(key)?;
+        self.catalog.remove(&reference);
+        self.facts.remove(&reference);
+        Ok(reference)
+    }
+}
+
 impl Ledger {
     /// The records in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
@@ -82,14 +103,14 @@ impl Ledger {
     pub async fn accepted(&self) -> Result<AcceptedSet, Fault> {
         let mut set = AcceptedSet::default();
         for entry in self.store.list(&keys::manifests()).await?.entries {
-            let record = ManifestRecord::read(&entry).map_err(|e| Fault::other(chain(&e)))?;
-            let reference = reference_of(&entry.key)?;
-            let resource = typed(&reference, &record)?;
-            let protection = resource.meta.protection;
-            set.catalog.insert(Arc::new(resource));
-            set.facts.insert(reference, Accepted { uid: record.uid.into(), source: record.source, protection });
+            set.put(&entry)?;
         }
         Ok(set)
+    }
+
+    /// Where the records are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// Accepts manifests; each keeps the UID it has or gets one. Nothing is written for one that is accepted already as it is.
@@ -187,10 +208,13 @@ impl Ledger {
         Ok(begun)
     }
 
-    /// Every journal record that is not done.
+    /// Every journal record that is not done, in the order they were begun.
     pub async fn journal(&self) -> Result<Vec<JournalRecord>, Fault> {
         let entries = self.store.list(&keys::journals()).await?.entries;
-        entries.iter().map(|e| JournalRecord::read(e).map_err(|e| Fault::other(chain(&e)))).collect()
+        let read = |entry| JournalRecord::read(entry).map_err(|e| Fault::other(chain(&e)));
+        let mut records = entries.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        records.sort_by_cached_key(|r| (r.started_at, r.resource.clone(), r.op.clone(), r.detail.to_string()));
+        Ok(records)
     }
 
     /// Writes a journal record.

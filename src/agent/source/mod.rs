@@ -1,0 +1,199 @@
+//! Sources of manifests: a folder that is watched, read whole, and accepted as far as it is valid.
+//!
+//! ```text
+//! watch   something may have changed -> quiet for a moment, or long enough
+//! read    the files, until nothing moved while they were read -> what is valid, what is not, what is gone
+//! accept  what is valid goes into the store, and from there the agent hears of it like of any other change
+//! ```
+//!
+//! What is not valid holds up itself and who needs it; what was accepted of it stays in force. What is gone is removed
+//! only where the source says `prune`, was read whole and valid, and still has at least half of what it had.
+
+pub mod tree;
+pub mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::tree::Tree;
+use self::watch::Watch;
+use super::Agent;
+use super::work::WHO;
+use crate::base::{Attempt as _, Fault};
+use crate::engine::records::Acceptance;
+use crate::kinds::Ref;
+use crate::manifest::{self, Loaded};
+use crate::plan::prune::{self, Refusal};
+use crate::plan::sift::{Sifted, sift};
+
+/// How often files are read again because they moved meanwhile, before they are taken as they are.
+const TRIES: usize = 5;
+/// How long trouble is slept over.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Where manifests come from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The name it is remembered by: the folder's full path.
+    pub name: String,
+    /// The file or the folder.
+    pub path: PathBuf,
+    /// Whether what is gone from it is removed.
+    pub prune: bool,
+}
+
+/// What a reading of a source came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// How many resources were valid.
+    pub valid: usize,
+    /// What is not valid, and why.
+    pub refused: BTreeMap<Ref, String>,
+    /// Problems that name no resource, such as a file that cannot be read.
+    pub problems: Vec<String>,
+    /// What is gone and will be removed.
+    pub gone: Vec<Ref>,
+    /// Why what is gone is not removed.
+    pub kept: Option<String>,
+}
+
+impl Source {
+    /// The source at a path.
+    pub fn at(path: PathBuf, prune: bool) -> Self {
+        let name = std::fs::canonicalize(&path).unwrap_or_else(|_| std::path::absolute(&path).unwrap_or(path.clone()));
+        Self { name: name.display().to_string(), path, prune }
+    }
+}
+
+impl Agent {
+    /// Follows a source for as long as it is polled; what goes wrong is told and tried again.
+    pub async fn follow_source(&self, source: &Source) -> std::convert::Infallible {
+        let mut last: Option<Reading> = None;
+        loop {
+            let fault = match Watch::new(&source.path) {
+                Ok(mut watch) => match self.follow_watch(source, &mut watch, &mut last).await {
+                    Ok(never) => match never {},
+                    Err(fault) => fault,
+                },
+                Err(fault) => fault,
+            };
+            tracing::error!(source = source.name, %fault, "the manifests cannot be taken in");
+            self.world().clock.sleep(PAUSE).await;
+        }
+    }
+
+    async fn follow_watch(
+        &self,
+        source: &Source,
+        watch: &mut Watch,
+        last: &mut Option<Reading>,
+    ) -> Result<std::convert::Infallible, Fault> {
+        loop {
+            let (tree, loaded) = read(source, watch).await?;
+            let reading = self.take(source, loaded).await?;
+            if last.as_ref() != Some(&reading) {
+                self.tell(source, &reading).await?;
+                *last = Some(reading);
+            }
+            self.0.counters.source_read();
+            watch.changed(&tree, &*self.world().clock).await;
+        }
+    }
+
+    /// Reads a source once and takes it in, without watching it.
+    pub async fn read_source(&self, source: &Source) -> Result<Reading, Fault> {
+        let path = source.path.clone();
+        let loaded = load(path).await?;
+        let reading = self.take(source, loaded).await?;
+        self.tell(source, &reading).await?;
+        Ok(reading)
+    }
+
+    /// Accepts what is valid and notes what is not and what is gone.
+    async fn take(&self, source: &Source, loaded: Loaded) -> Result<Reading, Fault> {
+        let accepted = self.ledger().accepted().await?;
+        let Sifted { desired, refused } = sift(&loaded, &accepted.catalog);
+        let wanted: Vec<Acceptance> = desired
+            .order
+            .iter()
+            .filter_map(|r| desired.catalog.get(r))
+            .map(|r| Acceptance { resource: Arc::clone(r), source: Some(source.name.clone()), uid: None })
+            .collect();
+        self.ledger().accept(&wanted).await?;
+        let problems = loaded.diagnostics.0.iter().filter(|d| d.is_error()).map(ToString::to_string);
+        let mut reading = Reading { valid: wanted.len(), problems: problems.collect(), ..Reading::default() };
+        if source.prune {
+            let whole = loaded.complete && refused.is_empty();
+            let loaded = Loaded { complete: whole, ..loaded };
+            match prune::gone(&accepted.facts, &loaded, &BTreeSet::from([source.name.clone()]), false) {
+                Ok(gone) => reading.gone = gone,
+                Err(refusal) => reading.kept = Some(words(refusal)),
+            }
+        }
+        reading.refused = refused;
+        self.note(source, &reading);
+        Ok(reading)
+    }
+
+    /// Remembers what is not valid and what is to go, and asks for what changed in that.
+    fn note(&self, source: &Source, reading: &Reading) {
+        let mut ask: BTreeSet<Ref> = reading.gone.iter().cloned().collect();
+        {
+            let mut notes = self.notes();
+            let before = notes.invalid.insert(source.name.clone(), reading.refused.clone()).unwrap_or_default();
+            let differs = |r: &&Ref| before.get(*r) != reading.refused.get(*r);
+            ask.extend(before.keys().chain(reading.refused.keys()).filter(differs).cloned());
+            let gone: BTreeSet<Ref> = reading.gone.iter().cloned().collect();
+            let before = notes.pruned.insert(source.name.clone(), gone.clone()).unwrap_or_default();
+            ask.extend(before.difference(&gone).cloned());
+        }
+        ask.iter().for_each(|reference| self.urge(reference));
+    }
+
+    async fn tell(&self, source: &Source, reading: &Reading) -> Result<(), Fault> {
+        let Reading { valid, refused, problems, gone, kept } = reading;
+        tracing::info!(source = source.name, valid, refused = refused.len(), gone = gone.len(), "manifests read");
+        problems.iter().for_each(|problem| tracing::warn!(source = source.name, "{problem}"));
+        if let Some(why) = kept {
+            tracing::warn!(source = source.name, "nothing is pruned: {why}");
+        }
+        for (reference, why) in refused {
+            self.ledger().event(reference, WHO, "its manifest is not valid", why, None).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a source's files so that they are of one moment, as far as whoever writes them lets that be.
+async fn read(source: &Source, watch: &Watch) -> Result<(Tree, Loaded), Fault> {
+    let mut tree = watch.look();
+    for _ in 0..TRIES {
+        let loaded = load(source.path.clone()).await?;
+        let after = watch.look();
+        if after == tree {
+            return Ok((tree, loaded));
+        }
+        tree = after;
+    }
+    // Each file is still whole or refused; but nothing is concluded from what is not there.
+    let loaded = load(source.path.clone()).await?;
+    Ok((tree, Loaded { complete: false, ..loaded }))
+}
+
+async fn load(path: PathBuf) -> Result<Loaded, Fault> {
+    let doing = format!("cannot read the manifests in {}", path.display());
+    let read = tokio::task::spawn_blocking(move || manifest::load(&[path])).await;
+    read.map_err(|e| Fault::other(e.to_string())).attempt(|| doing)
+}
+
+fn words(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Incomplete => "not every file is valid and readable".into(),
+        Refusal::Empty(all) => format!("the source holds nothing at all, and had {all} resources"),
+        Refusal::TooMany(gone, all) => {
+            format!("{gone} of its {all} resources are gone; delete them with `reeve delete` if that is meant")
+        }
+    }
+}

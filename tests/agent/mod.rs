@@ -1,0 +1,5 @@
+//! The agent: its core on a virtual clock, against fakes.
+
+mod core;
+mod sim;
+mod stage;
