@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
 mod agent;
-mod cli;
+pub mod cli;
 mod container;
 mod ct_driver;
 mod error_codes;

@@ -109,7 +109,9 @@ impl Notes {
 
     /// A resource that shall go is gone.
     fn is_gone(&mut self, reference: &Ref) {
-        self.pruned.values_mut().for_each(|all| drop(all.remove(reference)));
+        for all in self.pruned.values_mut() {
+            all.remove(reference);
+        }
     }
 }
 

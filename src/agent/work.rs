@@ -179,12 +179,7 @@ async fn run(agent: &Agent, wanted: &Wanted, live: &LiveState, plan: &Plan) -> O
     outcomes.into_iter().next().map(|o| o.ending)
 }
 
-fn run_of<'a>(
-    agent: &'a Agent,
-    wanted: &'a Wanted,
-    live: &'a LiveState,
-    uids: &'a BTreeMap<Ref, Uid>,
-) -> Run<'a> {
+fn run_of<'a>(agent: &'a Agent, wanted: &'a Wanted, live: &'a LiveState, uids: &'a BTreeMap<Ref, Uid>) -> Run<'a> {
     Run {
         world: agent.world(),
         ledger: agent.ledger(),
@@ -257,7 +252,8 @@ async fn finish_delete(agent: &Agent, job: &Job<Ref>) -> Result<Verdict, Fault> 
 /// Nothing is wanted of a resource: what was told of it is taken back.
 async fn forget(agent: &Agent, key: &Ref) -> Result<Verdict, Fault> {
     let wanted = agent.wanted();
-    if let Some(why) = agent.notes().invalid(key) {
+    let invalid = agent.notes().invalid(key);
+    if let Some(why) = invalid {
         // It was never accepted, and a person waits to hear why.
         let view = View { known: Known::Absent, step: None, stage: Stage::Failed(why.clone()), invalid: Some(&why) };
         agent.ledger().publish(key, conditions(&view)).await?;

@@ -292,6 +292,9 @@ pub struct Get {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
+    /// Go on, and print what the agent tells as it changes
+    #[arg(short, long)]
+    pub watch: bool,
     /// Only resources with this label, `key=value` or `key`
     #[arg(short = 'l', long, value_name = "LABEL")]
     pub selector: Vec<String>,

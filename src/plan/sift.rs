@@ -95,7 +95,8 @@ mod tests {
     use super::*;
     use crate::manifest::load_str;
 
-    const LAN: &str = "apiVersion: reeve/v1\nkind: Network\nmetadata: {name: lan}\nspec: {type: nat, cidr: 10.40.0.1/24}\n";
+    const LAN: &str =
+        "apiVersion: reeve/v1\nkind: Network\nmetadata: {name: lan}\nspec: {type: nat, cidr: 10.40.0.1/24}\n";
     const VM: &str = "apiVersion: reeve/v1\nkind: VirtualMachine\nmetadata: {name: NAME}\nspec:\n  memory: {size: 1Gi}\n  nics: {eth0: {network: NET}}\n";
 
     fn vm(name: &str, network: &str) -> String {

@@ -85,7 +85,10 @@ fn what_is_suspended_is_looked_at_and_left_alone() {
 #[test]
 fn what_is_blocked_blocks_its_users_and_nobody_else() {
     let mut stage = Stage::new(6);
-    stage.say("storage/bad", json!({"driver": "fake", "options": {"id": format!("bad-{:p}", &stage), "fail": ["active"]}}));
+    stage.say(
+        "storage/bad",
+        json!({"driver": "fake", "options": {"id": format!("bad-{:p}", &stage), "fail": ["active"]}}),
+    );
     let mut spec = guest(100, &["root"]);
     spec["disks"]["root"]["storage"] = json!("bad");
     let stuck = stage.say("vm/a", spec);

@@ -258,12 +258,8 @@ impl Stage {
         let uid = accepted.facts[reference].uid;
         let manifest = accepted.catalog.get(reference).cloned();
         self.chaos.may_end(reference.name.as_str(), true);
-        let begun = reeve::engine::records::BegunDelete {
-            reference: reference.clone(),
-            uid,
-            destroy_data: false,
-            manifest,
-        };
+        let begun =
+            reeve::engine::records::BegunDelete { reference: reference.clone(), uid, destroy_data: false, manifest };
         block_on(self.ledger.begin_delete(&begun, "test")).unwrap();
     }
 

@@ -21,10 +21,12 @@ use self::tree::Tree;
 use self::watch::Watch;
 use super::Agent;
 use super::work::WHO;
-use crate::base::{Attempt as _, Fault};
+use crate::base::{Attempt as _, Fault, Uid};
+use crate::engine::observe::observe_kinds;
 use crate::engine::records::Acceptance;
-use crate::kinds::Ref;
+use crate::kinds::{Catalog, KindName, Ref};
 use crate::manifest::{self, Loaded};
+use crate::plan::live::Known;
 use crate::plan::prune::{self, Refusal};
 use crate::plan::sift::{Sifted, sift};
 
@@ -51,6 +53,8 @@ pub struct Reading {
     pub valid: usize,
     /// What is not valid, and why.
     pub refused: BTreeMap<Ref, String>,
+    /// New resources whose state is not known, and which are taken in once it is.
+    pub waits: BTreeMap<Ref, String>,
     /// Problems that name no resource, such as a file that cannot be read.
     pub problems: Vec<String>,
     /// What is gone and will be removed.
@@ -73,7 +77,7 @@ impl Agent {
         let mut last: Option<Reading> = None;
         loop {
             let fault = match Watch::new(&source.path) {
-                Ok(mut watch) => match self.follow_watch(source, &mut watch, &mut last).await {
+                Ok(watch) => match self.follow_watch(source, &watch, &mut last).await {
                     Ok(never) => match never {},
                     Err(fault) => fault,
                 },
@@ -87,7 +91,7 @@ impl Agent {
     async fn follow_watch(
         &self,
         source: &Source,
-        watch: &mut Watch,
+        watch: &Watch,
         last: &mut Option<Reading>,
     ) -> Result<std::convert::Infallible, Fault> {
         loop {
@@ -98,7 +102,12 @@ impl Agent {
                 *last = Some(reading);
             }
             self.0.counters.source_read();
-            watch.changed(&tree, &*self.world().clock).await;
+            let waits = last.as_ref().is_some_and(|reading| !reading.waits.is_empty());
+            let clock = &*self.world().clock;
+            tokio::select! {
+                () = watch.changed(&tree, clock) => {}
+                () = clock.sleep(PAUSE), if waits => {}
+            }
         }
     }
 
@@ -115,26 +124,53 @@ impl Agent {
     async fn take(&self, source: &Source, loaded: Loaded) -> Result<Reading, Fault> {
         let accepted = self.ledger().accepted().await?;
         let Sifted { desired, refused } = sift(&loaded, &accepted.catalog);
-        let wanted: Vec<Acceptance> = desired
-            .order
-            .iter()
-            .filter_map(|r| desired.catalog.get(r))
-            .map(|r| Acceptance { resource: Arc::clone(r), source: Some(source.name.clone()), uid: None })
-            .collect();
-        self.ledger().accept(&wanted).await?;
         let problems = loaded.diagnostics.0.iter().filter(|d| d.is_error()).map(ToString::to_string);
-        let mut reading = Reading { valid: wanted.len(), problems: problems.collect(), ..Reading::default() };
+        let valid = desired.order.len();
+        let mut reading = Reading { valid, refused, problems: problems.collect(), ..Reading::default() };
+        let (known, new): (Vec<_>, Vec<_>) = desired.order.iter().partition(|r| accepted.facts.contains_key(r));
+        let acceptance = |reference: &Ref, uid: Option<Uid>| {
+            let resource = Arc::clone(desired.catalog.get(reference)?);
+            Some(Acceptance { resource, source: Some(source.name.clone()), uid })
+        };
+        let wanted: Vec<Acceptance> = known.into_iter().filter_map(|r| acceptance(r, None)).collect();
+        self.ledger().accept(&wanted).await?;
+        let uids = self.marks(&new, &desired.catalog, &mut reading.waits).await;
+        let wanted: Vec<Acceptance> = uids.into_iter().filter_map(|(r, uid)| acceptance(r, uid)).collect();
+        self.ledger().accept(&wanted).await?;
         if source.prune {
-            let whole = loaded.complete && refused.is_empty();
+            let whole = loaded.complete && reading.refused.is_empty();
             let loaded = Loaded { complete: whole, ..loaded };
             match prune::gone(&accepted.facts, &loaded, &BTreeSet::from([source.name.clone()]), false) {
                 Ok(gone) => reading.gone = gone,
                 Err(refusal) => reading.kept = Some(words(refusal)),
             }
         }
-        reading.refused = refused;
         self.note(source, &reading);
         Ok(reading)
+    }
+
+    /// The identity that new resources have already, because they were made before the store was; whose state is not
+    /// known waits until it is, since an identity is given once.
+    async fn marks<'a>(
+        &self,
+        new: &[&'a Ref],
+        catalog: &Catalog,
+        waits: &mut BTreeMap<Ref, String>,
+    ) -> Vec<(&'a Ref, Option<Uid>)> {
+        let kinds: BTreeSet<KindName> = new.iter().map(|r| r.kind).collect();
+        if kinds.is_empty() {
+            return Vec::new();
+        }
+        let live = observe_kinds(self.world(), catalog, &kinds.into_iter().collect::<Vec<_>>()).await;
+        let mut found = Vec::new();
+        for reference in new {
+            match live.get(reference) {
+                Known::Present(there) => found.push((*reference, there.have().mark.map(|m| m.uid))),
+                Known::Absent => found.push((*reference, None)),
+                Known::Unknown(why) => drop(waits.insert((*reference).clone(), why.to_owned())),
+            }
+        }
+        found
     }
 
     /// Remembers what is not valid and what is to go, and asks for what changed in that.
@@ -153,7 +189,10 @@ impl Agent {
     }
 
     async fn tell(&self, source: &Source, reading: &Reading) -> Result<(), Fault> {
-        let Reading { valid, refused, problems, gone, kept } = reading;
+        let Reading { valid, refused, waits, problems, gone, kept } = reading;
+        for (reference, why) in waits {
+            tracing::warn!(source = source.name, %reference, why, "it is not taken in yet: its state is not known");
+        }
         tracing::info!(source = source.name, valid, refused = refused.len(), gone = gone.len(), "manifests read");
         problems.iter().for_each(|problem| tracing::warn!(source = source.name, "{problem}"));
         if let Some(why) = kept {

@@ -7,10 +7,12 @@
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
 use super::tree::{self, Tree};
 use crate::base::{Attempt as _, Clock, Fault};
@@ -27,16 +29,20 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// The notifications of one source.
 pub struct Watch {
     root: PathBuf,
-    told: Option<AsyncFd<OwnedFd>>,
+    told: Option<Told>,
+}
+
+/// The kernel's notifications, read by a thread that ends with this.
+struct Told {
+    inotify: Arc<OwnedFd>,
+    news: Arc<Notify>,
 }
 
 impl Watch {
     /// Watches a file or a directory, whether it is there or not.
     pub fn new(root: &Path) -> Result<Self, Fault> {
         let told = if tree::is_local(root) {
-            let doing = || format!("cannot watch {}", root.display());
-            let open = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(std::io::Error::from);
-            Some(AsyncFd::new(open.attempt(doing)?).attempt(doing)?)
+            Some(Told::new().attempt(|| format!("cannot watch {}", root.display()))?)
         } else {
             None
         };
@@ -58,7 +64,7 @@ impl Watch {
                 | WatchFlags::MOVED_TO
                 | WatchFlags::MOVE_SELF;
             for directory in &tree.directories {
-                if let Err(error) = inotify::add_watch(told.get_ref(), directory, what) {
+                if let Err(error) = inotify::add_watch(&*told.inotify, directory, what) {
                     // It is looked at now and then; a limit of the kernel's shows in the log.
                     tracing::warn!(directory = %directory.display(), %error, "it cannot be watched");
                 }
@@ -71,7 +77,7 @@ impl Watch {
     }
 
     /// Waits until something may have changed since `last`, and then until it is quiet, but not for ever.
-    pub async fn changed(&mut self, last: &Tree, clock: &dyn Clock) {
+    pub async fn changed(&self, last: &Tree, clock: &dyn Clock) {
         let every = if self.told.is_some() { LOCAL } else { REMOTE };
         loop {
             tokio::select! {
@@ -89,13 +95,42 @@ impl Watch {
         }
     }
 
-    /// Waits for a notification, and takes all there are; for ever where there are none.
-    async fn hint(&mut self) {
-        let Some(told) = &mut self.told else { return std::future::pending().await };
-        let Ok(mut ready) = told.readable_mut().await else { return std::future::pending().await };
+    /// Waits for notifications; for ever where there are none.
+    async fn hint(&self) {
+        match &self.told {
+            Some(told) => told.news.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Told {
+    fn new() -> std::io::Result<Self> {
+        let inotify = Arc::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?);
+        let news = Arc::new(Notify::new());
+        let (theirs, whom) = (inotify.clone(), Arc::downgrade(&news));
+        std::thread::Builder::new().name("reeve-watch".into()).spawn(move || listen(&theirs, &whom))?;
+        Ok(Self { inotify, news })
+    }
+}
+
+/// Passes notifications on, all that there are as one, until nobody listens any more.
+fn listen(inotify: &OwnedFd, whom: &Weak<Notify>) {
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    while whom.strong_count() > 0 {
+        let mut waits = [PollFd::new(inotify, PollFlags::IN)];
+        match poll(&mut waits, Some(&patience)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => {
+                return tracing::warn!(%error, "notifications of changed files end; they are looked at now and then");
+            }
+        }
         let mut buffer = [MaybeUninit::<u8>::uninit(); 16 << 10];
-        let mut reader = inotify::Reader::new(ready.get_inner(), &mut buffer);
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
         while reader.next().is_ok() {}
-        ready.clear_ready();
+        if let Some(news) = whom.upgrade() {
+            news.notify_one();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `reeve describe`: all that is known of one resource, for a person.
 
-use super::get::item;
+use super::get::{item, line};
 use super::observe::look;
 use crate::cli::args::One;
 use crate::cli::error::{CliError, Exit, Result};
@@ -20,13 +20,18 @@ pub async fn run(session: &Session, args: &One) -> Result {
     let order = crate::plan::desired::order(&accepted.catalog);
     let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
     let plan = make(&goal, &live);
-    let mut document = item(reference, &live, &accepted, &plan);
+    let told = session.store_to_read().await?.statuses().await?.into_iter().collect();
+    let mut document = item(reference, &live, &accepted, &plan, &told);
     if let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut()) {
         status.shift_remove("pending");
+        status.shift_remove("conditions");
     }
     print!("{}", render::yaml(&document)?);
-    let mut only = plan.clone();
-    only.steps.retain(|s| s.resource == *reference);
+    if let Some(told) = told.get(reference) {
+        println!("\n{}", session.paint.strong("Conditions:"));
+        told.conditions.iter().for_each(|condition| println!("  {}", line(reference, condition)));
+    }
+    let only = plan.only(reference);
     if !only.steps.is_empty() {
         println!("\n{}\n{}", session.paint.strong("What would change:"), render::plan::text(&only, session.paint));
     }

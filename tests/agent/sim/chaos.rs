@@ -235,8 +235,12 @@ impl VmDriver for ChaosVms {
     ) -> Result<(), Fault> {
         let owner = Some(record.mark.uid.uuid());
         let call = ("define", name, owner);
-        self.chaos.attach(name, machine);
-        self.chaos.call(call, || self.inner.define(name, uuid, machine, record, secrets)).await
+        let define = || async {
+            self.inner.define(name, uuid, machine, record, secrets).await?;
+            self.chaos.attach(name, machine);
+            Ok(())
+        };
+        self.chaos.call(call, define).await
     }
 
     async fn reconfigure(
@@ -249,8 +253,12 @@ impl VmDriver for ChaosVms {
         now: bool,
     ) -> Result<Changed, Fault> {
         let call = ("reconfigure", target.name, None);
-        self.chaos.attach(target.name, new);
-        self.chaos.call(call, || self.inner.reconfigure(target, old, new, paths, secrets, now)).await
+        let change = || async {
+            let changed = self.inner.reconfigure(target, old, new, paths, secrets, now).await?;
+            self.chaos.attach(target.name, new);
+            Ok(changed)
+        };
+        self.chaos.call(call, change).await
     }
 
     async fn set_record(&self, target: &Target<'_>, record: &Record) -> Result<(), Fault> {
