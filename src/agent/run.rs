@@ -1,7 +1,6 @@
 //! The loops that turn the agent: take keys and work on them, follow the store, ask for everything now and then.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -156,13 +155,11 @@ impl Agent {
     }
 
     /// Asks for everything now and then.
-    fn resync(&self) -> impl Future<Output = std::convert::Infallible> + '_ {
-        async {
-            loop {
-                self.world().clock.sleep(self.0.settings.resync).await;
-                tracing::debug!(who = WHO, "looking at everything");
-                self.sync();
-            }
+    async fn resync(&self) -> std::convert::Infallible {
+        loop {
+            self.world().clock.sleep(self.0.settings.resync).await;
+            tracing::debug!(who = WHO, "looking at everything");
+            self.sync();
         }
     }
 }

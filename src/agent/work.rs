@@ -9,7 +9,7 @@
 //! After a change the key is looked at again, so that what is told is what was seen and not what was hoped for. A
 //! change that was carried out and is still to be made has failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,26 +68,17 @@ async fn look(agent: &Agent, wanted: &Wanted, order: &[Ref], own: KindName, sinc
     let mut live = LiveState::empty(world.node.clone(), world.clock.now());
     // What others are like may be as old as the last full look, unless it was touched since.
     let old = world.clock.elapsed().saturating_sub(agent.0.settings.resync);
-    let mut looks = BTreeMap::new();
-    for reference in order {
-        let kind = reference.kind;
-        if !looks.contains_key(&kind) {
-            let since = if kind == own { since } else { old };
-            let Some((look, again)) = agent.0.looks.after(kind, since, world, &wanted.set.catalog).await else {
-                continue;
-            };
-            if again {
-                wanted.all().filter(|r| r.kind == kind).for_each(|r| agent.urge(&r));
-            }
-            looks.insert(kind, look);
+    let kinds: BTreeSet<KindName> = order.iter().map(|r| r.kind).collect();
+    for kind in kinds {
+        let since = if kind == own { since } else { old };
+        let Some((look, again)) = agent.0.looks.after(kind, since, world, &wanted.set.catalog).await else { continue };
+        if again {
+            wanted.all().filter(|r| r.kind == kind).for_each(|r| agent.urge(&r));
         }
-        if let Some(look) = looks.get(&kind) {
-            look.tell(reference, &mut live);
-        }
-        if let Some(facts) = wanted.set.facts.get(reference) {
-            live.accepted.insert(reference.clone(), facts.clone());
-        }
+        order.iter().filter(|r| r.kind == kind).for_each(|r| look.tell(r, &mut live));
     }
+    let facts = order.iter().filter_map(|r| Some((r.clone(), wanted.set.facts.get(r)?.clone())));
+    live.accepted.extend(facts);
     live
 }
 

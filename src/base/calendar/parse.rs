@@ -137,9 +137,9 @@ fn range(text: &str, what: &str, least: i16, most: i16) -> Result<Range, String>
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number = digits.then(|| text.parse::<i16>().ok()).flatten();
-        number.filter(|n| (least..=most).contains(n)).ok_or_else(|| {
-            format!("{text:?} is no {what}; it is a whole number from {least} to {most}")
-        })
+        number
+            .filter(|n| (least..=most).contains(n))
+            .ok_or_else(|| format!("{text:?} is no {what}; it is a whole number from {least} to {most}"))
     };
     let (span, step) = match text.split_once('/') {
         Some((span, step)) => {

@@ -3,7 +3,6 @@
 //! It holds the store for as long as it runs. Under systemd it says when it is ready, how it is, and that it is alive; it
 //! is alive when its own loop turns, not when this file's does.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -59,7 +58,7 @@ fn sources(session: &Session, args: &AgentArgs) -> Result<Vec<Source>> {
     let given = args.paths.iter().map(|path| Source::at(path.clone(), args.prune));
     let configured = session.config.agent.sources.iter().map(|s| Source::at(s.path.clone(), s.prune));
     let all: Vec<Source> = if args.paths.is_empty() { configured.collect() } else { given.collect() };
-    if let Some(bad) = all.iter().map(|s| &s.path).find(|path| **path == PathBuf::from("-")) {
+    if let Some(bad) = all.iter().map(|s| &s.path).find(|path| path.as_os_str() == "-") {
         let message = format!("the agent cannot follow standard input ({})", bad.display());
         return Err(CliError::with_help(message, "give it folders with manifests"));
     }
