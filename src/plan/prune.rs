@@ -10,10 +10,12 @@ use crate::kinds::Ref;
 use crate::manifest::Loaded;
 
 /// Why nothing is pruned although something is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The source was not read whole and valid.
     Incomplete,
+    /// This file holds no manifest, as one that was cut short.
+    Hollow(String),
     /// The source holds nothing at all, and had so many resources.
     Empty(usize),
     /// So many of so many would go.
@@ -29,6 +31,10 @@ pub fn gone(
 ) -> Result<Vec<Ref>, Refusal> {
     if !loaded.complete {
         return Err(Refusal::Incomplete);
+    }
+    let with: BTreeSet<&str> = loaded.resources.iter().filter_map(|r| r.places.file.as_deref()).collect();
+    if let Some(hollow) = loaded.sources.iter().find(|s| !with.contains(&*s.path)) {
+        return Err(Refusal::Hollow(hollow.path.to_string()));
     }
     let there: BTreeSet<Ref> = loaded.resources.iter().map(|r| r.reference()).collect();
     let ours = accepted.iter().filter(|(_, a)| a.source.as_ref().is_some_and(|s| sources.contains(s)));

@@ -230,6 +230,7 @@ async fn load(path: PathBuf) -> Result<Loaded, Fault> {
 fn words(refusal: Refusal) -> String {
     match refusal {
         Refusal::Incomplete => "not every file is valid and readable".into(),
+        Refusal::Hollow(file) => format!("{file} holds no manifest; if what came from it shall go, remove the file"),
         Refusal::Empty(all) => format!("the source holds nothing at all, and had {all} resources"),
         Refusal::TooMany(gone, all) => {
             format!("{gone} of its {all} resources are gone; delete them with `reeve delete` if that is meant")

@@ -158,6 +158,10 @@ fn pruned(live: &LiveState, loaded: &Loaded, paths: &[PathBuf], allow: Allow) ->
             "`--prune` needs every source to be read whole and valid",
             "mend what is reported above, or leave `--prune` out",
         ),
+        Refusal::Hollow(file) => CliError::with_help(
+            format!("`--prune` needs a manifest in every file, and {file} holds none"),
+            "a file that was cut short looks like this; if what came from it shall go, remove the file",
+        ),
         Refusal::Empty(all) => CliError::with_help(
             format!(
                 "the sources hold no manifest at all, and --prune would delete all {all} resources that came from them"
