@@ -20,6 +20,7 @@ pub mod queue;
 pub mod run;
 pub mod source;
 pub mod wanted;
+pub mod windows;
 pub mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ use self::counters::Counters;
 use self::looks::Looks;
 use self::queue::{Limits, Queue};
 use self::wanted::Wanted;
+use self::windows::Windows;
 use crate::base::{Disruption, Fault};
 use crate::engine::observe::observe;
 use crate::engine::publish::StatusRecord;
@@ -43,7 +45,7 @@ use crate::plan::model::Plan;
 use crate::store::{ChangeStream, keys};
 
 /// What an agent is told when it is made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How much runs at once, and how long failures wait.
     pub limits: Limits,
@@ -51,6 +53,8 @@ pub struct Settings {
     pub resync: Duration,
     /// The greatest disruption that may be done at any time.
     pub allow: Disruption,
+    /// When more may be done.
+    pub windows: Windows,
     /// Where chance comes from.
     pub seed: u64,
 }
@@ -58,7 +62,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let resync = Duration::from_secs(300);
-        Self { limits: Limits::default(), resync, allow: Disruption::Live, seed: fastrand::u64(..) }
+        let windows = Windows::default();
+        Self { limits: Limits::default(), resync, allow: Disruption::Live, windows, seed: fastrand::u64(..) }
     }
 }
 
@@ -137,8 +142,8 @@ impl Agent {
         Self(Arc::new(Core {
             world,
             ledger,
-            settings,
             queue: Mutex::new(Queue::new(settings.limits, settings.seed)),
+            settings,
             news: Notify::new(),
             wanted: RwLock::default(),
             looks: Looks::default(),
@@ -238,7 +243,7 @@ impl Agent {
         let mut live = observe(&self.0.world, catalog).await;
         live.accepted = wanted.set.facts.clone();
         let order = crate::plan::desired::order(catalog);
-        let options = Options { allow: self.0.settings.allow, destroy_data: false };
+        let options = self.options();
         make(&Goal { catalog, order: &order, remove: &[], options }, &live)
     }
 
@@ -247,6 +252,12 @@ impl Agent {
         let store = self.0.ledger.store();
         let now = store.list(&keys::events()).await?.revision;
         Ok(store.watch(&keys::events(), now).await?)
+    }
+
+    /// What may be done now.
+    fn options(&self) -> Options {
+        let Settings { allow, windows, .. } = &self.0.settings;
+        Options { allow: windows.allowed(*allow, self.0.world.clock.now()), destroy_data: false }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<Ref>> {

@@ -11,7 +11,7 @@ use super::Agent;
 use super::queue::Verdict;
 use super::wanted::Wanted;
 use super::work::{WHO, work};
-use crate::base::Fault;
+use crate::base::{Disruption, Fault};
 use crate::engine::recover::Unfinished;
 use crate::kinds::{KindName, Ref};
 use crate::store::{Error, Revision, keys};
@@ -154,10 +154,13 @@ impl Agent {
         Err(Error::Closed)
     }
 
-    /// Asks for everything now and then.
+    /// Asks for everything now and then, and when a window opens.
     async fn resync(&self) -> std::convert::Infallible {
         loop {
-            self.world().clock.sleep(self.0.settings.resync).await;
+            let clock = &self.world().clock;
+            let opens = self.0.settings.windows.next(Disruption::None, clock.now());
+            let until = opens.map(|at| at.duration_since(clock.now())).and_then(|d| Duration::try_from(d).ok());
+            clock.sleep(until.unwrap_or(Duration::MAX).min(self.0.settings.resync)).await;
             tracing::debug!(who = WHO, "looking at everything");
             self.sync();
         }

@@ -20,7 +20,7 @@ use crate::base::{Fault, Uid};
 use crate::engine::execute::{Ending, Run, execute};
 use crate::engine::publish::{Aspect, Stage, View, conditions};
 use crate::engine::recover::{self, Unfinished};
-use crate::kinds::{KindName, Options, Progress, Ref, Scope};
+use crate::kinds::{KindName, Progress, Ref, Scope};
 use crate::plan::live::{Known, LiveState};
 use crate::plan::make::{Goal, belongs, make};
 use crate::plan::model::{Action, Plan, Readiness, Step};
@@ -88,7 +88,7 @@ async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<Ve
     let order = wanted.closure(key);
     let live = look(agent, wanted, &order, key.kind, job.since).await;
     let catalog = &wanted.set.catalog;
-    let options = Options { allow: agent.0.settings.allow, destroy_data: false };
+    let options = agent.options();
     let plan = make(&Goal { catalog, order: &order, remove: &[], options }, &live);
     let Some(step) = plan.steps.iter().find(|s| s.resource == *key) else {
         return unchanged(agent, key, wanted, &live).await;
@@ -190,7 +190,7 @@ async fn remove(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<V
     let pruned: Vec<Ref> = agent.notes().pruned().into_iter().collect();
     let order = pruned.iter().filter(|r| wanted.get(r).is_some()).cloned().collect::<Vec<_>>();
     let live = look(agent, wanted, &order, key.kind, job.since).await;
-    let options = Options { allow: agent.0.settings.allow, destroy_data: false };
+    let options = agent.options();
     let plan = make(&Goal { catalog: &wanted.set.catalog, order: &[], remove: &order, options }, &live);
     let Some(step) = plan.steps.iter().find(|s| s.resource == *key) else {
         agent.notes().is_gone(key);
@@ -246,7 +246,13 @@ async fn forget(agent: &Agent, key: &Ref) -> Result<Verdict, Fault> {
     let invalid = agent.notes().invalid(key);
     if let Some(why) = invalid {
         // It was never accepted, and a person waits to hear why.
-        let view = View { known: Known::Absent, step: None, stage: Stage::Failed(why.clone()), invalid: Some(&why) };
+        let view = View {
+            known: Known::Absent,
+            step: None,
+            stage: Stage::Failed(why.clone()),
+            invalid: Some(&why),
+            window: None,
+        };
         agent.ledger().publish(key, conditions(&view)).await?;
         return Ok(Verdict::Done);
     }
@@ -290,7 +296,10 @@ impl Told<'_> {
         let Self { agent, key, wanted, live } = *self;
         let invalid = agent.notes().invalid(key);
         let busy = matches!(stage, Stage::Working | Stage::Waits(_));
-        let view = View { known: live.get(key), step, stage, invalid: invalid.as_deref() };
+        let class = step.map(|s| s.disruption).unwrap_or_default();
+        let window = agent.0.settings.windows.words(class, agent.world().clock.now());
+        let (invalid, window) = (invalid.as_deref(), window.as_deref());
+        let view = View { known: live.get(key), step, stage, invalid, window };
         let said = conditions(&view);
         let changed = agent.ledger().publish(key, said.clone()).await?;
         for (aspect, truth, _, message) in said {

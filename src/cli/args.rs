@@ -218,7 +218,8 @@ pub struct Allow {
     pub prune_all: bool,
 }
 
-fn allow(text: &str) -> Result<Disruption, String> {
+/// Reads the greatest disruption that may be done.
+pub fn allow(text: &str) -> Result<Disruption, String> {
     match text.parse()? {
         Disruption::Destroy => {
             Err("`destroy` cannot be allowed: data is destroyed only by `delete --destroy-data`".into())

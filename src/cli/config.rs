@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::args::Global;
 use super::error::{CliError, Result};
+use crate::agent::windows::Window;
 use crate::base::Name;
 use crate::kinds::Reach;
 
@@ -41,6 +42,29 @@ pub struct AgentFile {
     pub sources: Vec<SourceFile>,
     /// How often everything is looked at, such as `5m`.
     pub resync: Option<String>,
+    /// When more may be done than at any time.
+    #[serde(default)]
+    pub windows: Vec<WindowFile>,
+}
+
+/// One maintenance window.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WindowFile {
+    /// The greatest disruption that may be done while it is open: restart or migrate.
+    pub allow: String,
+    /// When it opens, as systemd writes calendar events: `Sun 03:00`.
+    pub opens: String,
+    /// How long it stays open, such as `2h`.
+    pub lasts: String,
+}
+
+impl WindowFile {
+    fn window(&self) -> std::result::Result<Window, String> {
+        let allow = super::args::allow(&self.allow)?;
+        let opens = self.opens.parse().map_err(|e: crate::base::calendar::CalendarError| e.to_string())?;
+        Ok(Window { allow, opens, lasts: duration(&self.lasts)? })
+    }
 }
 
 /// One source of manifests.
@@ -61,6 +85,8 @@ pub struct AgentConfig {
     pub sources: Vec<SourceFile>,
     /// How often everything is looked at.
     pub resync: Option<Duration>,
+    /// When more may be done than at any time.
+    pub windows: Vec<Window>,
 }
 
 /// The configuration in force.
@@ -101,6 +127,14 @@ impl Config {
             agent: AgentConfig {
                 sources: agent.sources,
                 resync: agent.resync.as_deref().map(duration).transpose().map_err(CliError::new)?,
+                windows: agent.windows.iter().map(WindowFile::window).collect::<std::result::Result<_, _>>().map_err(
+                    |why| {
+                        CliError::with_help(
+                            format!("a window of the agent's is not valid: {why}"),
+                            "mend it in the configuration",
+                        )
+                    },
+                )?,
             },
         })
     }
@@ -130,7 +164,7 @@ fn parse(path: &Path) -> Result<ConfigFile> {
     let bad = |why: String| {
         CliError::with_help(
             format!("the configuration {} cannot be read: {why}", path.display()),
-            "its fields are dataDir, node, parallel, hypervisor, containers and agent (sources, resync)",
+            "its fields are dataDir, node, parallel, hypervisor, containers and agent (sources, resync, windows)",
         )
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;

@@ -115,6 +115,8 @@ pub struct View<'a> {
     pub stage: Stage,
     /// What is wrong with the manifest that a source now has; the one accepted before stays in force.
     pub invalid: Option<&'a str>,
+    /// When what waits may be done, in words.
+    pub window: Option<&'a str>,
 }
 
 /// A condition without its time.
@@ -188,7 +190,8 @@ fn pending(view: &View<'_>) -> Said {
         .collect();
     match &step.readiness {
         Readiness::Partly(why) | Readiness::Pending(why) if !waits.is_empty() && step.action == Action::Update => {
-            (Aspect::PendingRestart, Truth::True, "NeedsRestart", why.clone())
+            let window = view.window.map(|w| format!("; {w}")).unwrap_or_default();
+            (Aspect::PendingRestart, Truth::True, "NeedsRestart", format!("{why}{window}"))
         }
         _ => no,
     }
@@ -285,7 +288,7 @@ mod tests {
 
     #[test]
     fn conditions_follow_from_state() {
-        let settled = View { known: Known::Absent, step: None, stage: Stage::Settled, invalid: None };
+        let settled = View { known: Known::Absent, step: None, stage: Stage::Settled, invalid: None, window: None };
         assert_eq!(told(&settled), ["Ready=True:AsDeclared"]);
         let unknown = View { known: Known::Unknown("no answer"), ..settled.clone() };
         assert_eq!(told(&unknown), ["Ready=Unknown:NotReadable", "Blocked=True:NotReadable"]);
@@ -305,7 +308,7 @@ mod tests {
         let clock = Arc::new(TestClock::at("2026-11-22T00:00:00Z".parse().unwrap()));
         let ledger = Ledger::new(Arc::new(Memory::new(clock.clone(), HistoryLimits::default())), clock.clone());
         let vm: Ref = "vm/a".parse().unwrap();
-        let view = View { known: Known::Absent, step: None, stage: Stage::Settled, invalid: None };
+        let view = View { known: Known::Absent, step: None, stage: Stage::Settled, invalid: None, window: None };
         assert_eq!(ledger.publish(&vm, conditions(&view)).await.unwrap().len(), 5);
         let first = ledger.now();
         clock.advance(Duration::from_secs(60));

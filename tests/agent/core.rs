@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use reeve::base::FaultKind;
+use reeve::agent::windows::Window;
+use reeve::base::{Disruption, FaultKind};
 use reeve::drivers::guest::Stop;
 use reeve::drivers::guest::fake::Trouble;
+use reeve::engine::publish::Aspect;
 use serde_json::json;
 
 use super::stage::{Stage, guest};
@@ -123,4 +125,30 @@ fn stopping_ends_the_agent() {
     stage.agent.stop();
     let until = Duration::from_secs(10);
     assert!(stage.pass(until), "it ended");
+}
+
+#[test]
+fn what_needs_a_restart_waits_for_its_window() {
+    let mut stage = Stage::new(9);
+    // The virtual clock begins on a Sunday at midnight.
+    let window =
+        Window { allow: Disruption::Restart, opens: "Sun 03:00".parse().unwrap(), lasts: Duration::from_secs(7_200) };
+    stage.settings.windows.list.push(window);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(60);
+    let mut spec = guest(100, &["root"]);
+    spec["memory"]["size"] = json!("256Mi");
+    stage.say("vm/a", spec);
+    stage.seconds(600);
+    assert!(stage.odd(&vm).contains(&"PendingRestart=True:NeedsRestart".to_owned()), "{:?}", stage.odd(&vm));
+    let waits = stage.status(&vm).unwrap().get(Aspect::PendingRestart).unwrap().message.clone();
+    assert!(waits.ends_with("the next window for it opens on Sun 2026-11-22 03:00 UTC"), "{waits}");
+    let restarts = |stage: &Stage| stage.guests.calls().iter().filter(|c| c.starts_with("shutdown")).count();
+    stage.seconds(3 * 3_600 - 720);
+    assert_eq!(restarts(&stage), 0, "not before the window");
+    stage.chaos.may_end("a", true);
+    stage.seconds(120);
+    assert_eq!(restarts(&stage), 1);
+    assert_eq!(stage.odd(&vm), Vec::<String>::new());
 }

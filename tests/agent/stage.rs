@@ -55,7 +55,7 @@ impl Stage {
         let networks = Arc::new(FakeNetworks::default());
         let ledger = Ledger::new(store.clone(), clock.clone());
         let world = world(&dir, &clock, &chaos, &guests, &networks);
-        let agent = Agent::new(world, ledger.clone(), settings);
+        let agent = Agent::new(world, ledger.clone(), settings.clone());
         let context = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let flag = Arc::new(Flag::default());
         let mut stage = Self {
@@ -96,7 +96,7 @@ impl Stage {
         let store = ChaosStore { inner: self.store.clone(), chaos: self.chaos.clone() };
         let ledger = Ledger::new(Arc::new(store), self.clock.clone());
         let world = world(&self.dir, &self.clock, &self.chaos, &self.guests, &self.networks);
-        self.agent = Agent::new(world, ledger, Settings { seed: self.seed, ..self.settings });
+        self.agent = Agent::new(world, ledger, Settings { seed: self.seed, ..self.settings.clone() });
         let agent = self.agent.clone();
         self.running = Some(Box::pin(async move { agent.run().await }));
         self.flag.set();

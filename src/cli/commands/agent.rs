@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::agent::source::Source;
+use crate::agent::windows::Windows;
 use crate::agent::{Agent, Settings};
 use crate::base::Fault;
 use crate::cli::args::AgentArgs;
@@ -24,7 +26,8 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
     let sources = sources(session, args)?;
     let ledger = session.store().await?;
     let resync = args.resync.or(session.config.agent.resync).unwrap_or(Settings::default().resync);
-    let settings = Settings { resync, ..Settings::default() };
+    let windows = Windows { list: session.config.agent.windows.clone(), zone: TimeZone::system() };
+    let settings = Settings { resync, windows, ..Settings::default() };
     let agent = Agent::new(session.world(), ledger, settings);
     tracing::info!(node = %session.config.node, sources = sources.len(), "the agent begins");
     let mut beside = JoinSet::new();
