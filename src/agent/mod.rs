@@ -79,6 +79,8 @@ struct Core {
     queue: Mutex<Queue<Ref>>,
     /// Something was asked for, or it is time to stop.
     news: Notify,
+    /// Repositories shall be fetched now.
+    pull: Notify,
     wanted: RwLock<Arc<Wanted>>,
     looks: Looks,
     notes: Mutex<Notes>,
@@ -145,6 +147,7 @@ impl Agent {
             queue: Mutex::new(Queue::new(settings.limits, settings.seed)),
             settings,
             news: Notify::new(),
+            pull: Notify::new(),
             wanted: RwLock::default(),
             looks: Looks::default(),
             notes: Mutex::default(),
@@ -192,8 +195,14 @@ impl Agent {
         self.0.looks.touch(kind, self.0.world.clock.elapsed());
     }
 
-    /// Asks for a look at everything.
+    /// Asks for a look at everything, and for what repositories have now.
     pub fn sync(&self) {
+        self.0.pull.notify_waiters();
+        self.look_at_all();
+    }
+
+    /// Asks for a look at everything.
+    fn look_at_all(&self) {
         let wanted = self.wanted();
         KindName::ALL.iter().for_each(|kind| self.touch(*kind));
         wanted.all().for_each(|reference| self.hint(&reference));

@@ -162,7 +162,7 @@ impl Agent {
             let until = opens.map(|at| at.duration_since(clock.now())).and_then(|d| Duration::try_from(d).ok());
             clock.sleep(until.unwrap_or(Duration::MAX).min(self.0.settings.resync)).await;
             tracing::debug!(who = WHO, "looking at everything");
-            self.sync();
+            self.look_at_all();
         }
     }
 }

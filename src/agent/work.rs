@@ -166,7 +166,10 @@ async fn carry_out(told: &Told<'_>, plan: &Plan, step: &Step) -> Result<Verdict,
 
 async fn run(agent: &Agent, wanted: &Wanted, live: &LiveState, plan: &Plan) -> Option<Ending> {
     let uids = BTreeMap::new();
-    let outcomes = execute(&run_of(agent, wanted, live, &uids), plan, &|_| ()).await;
+    let commit = plan.steps.first().and_then(|step| wanted.set.commits.get(&step.resource));
+    let who = commit.map_or(WHO.to_owned(), |commit| format!("{WHO}, commit {}", commit.get(..12).unwrap_or(commit)));
+    let run = Run { who: &who, ..run_of(agent, wanted, live, &uids) };
+    let outcomes = execute(&run, plan, &|_| ()).await;
     outcomes.into_iter().next().map(|o| o.ending)
 }
 

@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use super::args::Global;
 use super::error::{CliError, Result};
+use crate::agent::source::Source;
+use crate::agent::source::git::Git;
 use crate::agent::windows::Window;
 use crate::base::Name;
 use crate::kinds::Reach;
@@ -71,18 +73,55 @@ impl WindowFile {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceFile {
-    /// A file or a folder.
+    /// A file or a folder; in a repository below its root, and the root itself when left out.
+    #[serde(default)]
     pub path: PathBuf,
+    /// The repository it is in: a URL or a path that git can fetch from.
+    pub git: Option<String>,
+    /// The repository's branch.
+    pub branch: Option<String>,
+    /// How often the repository is fetched, such as `1m`.
+    pub interval: Option<String>,
+    /// A file in ssh's `allowed_signers` format: only commits signed by one of them are taken.
+    pub signers: Option<PathBuf>,
+    /// Whether nothing is taken from it for now.
+    #[serde(default)]
+    pub suspend: bool,
     /// Whether what is taken out of it is deleted.
     #[serde(default)]
     pub prune: bool,
 }
 
+impl SourceFile {
+    fn source(&self, data_dir: &Path) -> std::result::Result<Source, String> {
+        let Some(url) = &self.git else {
+            let alone = self.branch.is_none() && self.interval.is_none() && self.signers.is_none();
+            return match self.path.as_os_str().is_empty() {
+                _ if !alone => Err("branch, interval and signers belong to a source with git".into()),
+                true => Err("a source has a path, or git".into()),
+                false => Ok(Source::at(self.path.clone(), self.prune)),
+            };
+        };
+        if url::Url::parse(url).is_ok_and(|url| url.password().is_some()) {
+            return Err("a password stands in the address of a repository; give git a credential helper instead".into());
+        }
+        let inside = self.path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !inside {
+            return Err(format!("{} does not lead below the repository's root", self.path.display()));
+        }
+        let branch = self.branch.clone().unwrap_or_else(|| "main".into());
+        let interval = self.interval.as_deref().map(duration).transpose()?.unwrap_or(Duration::from_secs(60));
+        let home = Git::home(data_dir, url, &branch);
+        let git = Git { url: url.clone(), branch, interval, signers: self.signers.clone(), home };
+        Ok(Source::of(git, &self.path, self.prune))
+    }
+}
+
 /// What the agent does.
 #[derive(Debug, Clone, Default)]
 pub struct AgentConfig {
-    /// Where manifests come from.
-    pub sources: Vec<SourceFile>,
+    /// Where manifests come from; those that are suspended left out.
+    pub sources: Vec<Source>,
     /// How often everything is looked at.
     pub resync: Option<Duration>,
     /// When more may be done than at any time.
@@ -115,8 +154,11 @@ impl Config {
             None => ConfigFile::default(),
         };
         let ConfigFile { data_dir, node, parallel, hypervisor, containers, agent } = file;
+        let data_dir = global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into());
+        let active = agent.sources.iter().filter(|source| !source.suspend);
+        let sources: std::result::Result<Vec<Source>, String> = active.map(|s| s.source(&data_dir)).collect();
         Ok(Self {
-            data_dir: global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into()),
+            data_dir,
             node: match node {
                 Some(node) => node,
                 None => host()?,
@@ -125,7 +167,12 @@ impl Config {
             hypervisor,
             containers,
             agent: AgentConfig {
-                sources: agent.sources,
+                sources: sources.map_err(|why| {
+                    CliError::with_help(
+                        format!("a source of the agent's is not valid: {why}"),
+                        "mend it in the configuration",
+                    )
+                })?,
                 resync: agent.resync.as_deref().map(duration).transpose().map_err(CliError::new)?,
                 windows: agent.windows.iter().map(WindowFile::window).collect::<std::result::Result<_, _>>().map_err(
                     |why| {

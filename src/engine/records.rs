@@ -14,6 +14,8 @@ use crate::plan::live::Accepted;
 use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
 use crate::store::{Entry, Error, Store, Txn, keys};
 
+/// Where a manifest's record keeps the commit that last changed it.
+const COMMIT: &str = "commit";
 /// The most operations put into one transaction.
 const BATCH: usize = 100;
 
@@ -41,6 +43,8 @@ pub struct Acceptance {
     pub source: Option<String>,
     /// The UID it has already, when what it names exists and is ours.
     pub uid: Option<Uid>,
+    /// The commit it is from, when it is from a repository.
+    pub commit: Option<String>,
 }
 
 /// The engine's records.
@@ -57,6 +61,8 @@ pub struct AcceptedSet {
     pub catalog: Catalog,
     /// What else is known of them.
     pub facts: BTreeMap<Ref, Accepted>,
+    /// The commits that last changed those from repositories.
+    pub commits: BTreeMap<Ref, String>,
 }
 
 /// A delete that was begun and not finished.
@@ -79,6 +85,10 @@ impl AcceptedSet {
         let reference = reference_of(&entry.key)?;
         let resource = typed(&reference, &record)?;
         let protection = resource.meta.protection;
+        match record.extra.get(COMMIT).and_then(Value::as_str) {
+            Some(commit) => drop(self.commits.insert(reference.clone(), commit.to_owned())),
+            None => drop(self.commits.remove(&reference)),
+        }
         self.catalog.insert(Arc::new(resource));
         self.facts.insert(reference.clone(), Accepted { uid: record.uid.into(), source: record.source, protection });
         Ok(reference)
@@ -89,6 +99,7 @@ impl AcceptedSet {
         let reference = reference_of(key)?;
         self.catalog.remove(&reference);
         self.facts.remove(&reference);
+        self.commits.remove(&reference);
         Ok(reference)
     }
 }
@@ -161,6 +172,10 @@ impl Ledger {
             if same {
                 record.accepted_at = old.accepted_at;
             }
+        }
+        if old.is_none_or(|old| old.spec != record.spec) {
+            record.extra.remove(COMMIT);
+            record.extra.extend(one.commit.as_ref().map(|commit| (COMMIT.to_owned(), json!(commit))));
         }
         Ok(record)
     }

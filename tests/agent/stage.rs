@@ -86,7 +86,7 @@ impl Stage {
         let meta = Metadata::named(reference.name.clone());
         let resource = Arc::new(Resource { meta, spec, places: Places::default() });
         let uid = Some(Uid::from(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes())));
-        block_on(self.ledger.accept(&[Acceptance { resource, source: None, uid }])).unwrap();
+        block_on(self.ledger.accept(&[Acceptance { resource, source: None, uid, commit: None }])).unwrap();
         reference
     }
 

@@ -9,6 +9,7 @@
 //! What is not valid holds up itself and who needs it; what was accepted of it stays in force. What is gone is removed
 //! only where the source says `prune`, was read whole and valid, and still has at least half of what it had.
 
+pub mod git;
 pub mod tree;
 pub mod watch;
 
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::git::{Git, commit_in_force};
 use self::tree::Tree;
 use self::watch::Watch;
 use super::Agent;
@@ -44,6 +46,8 @@ pub struct Source {
     pub path: PathBuf,
     /// Whether what is gone from it is removed.
     pub prune: bool,
+    /// The repository whose files stand there.
+    pub git: Option<Git>,
 }
 
 /// What a reading of a source came to.
@@ -67,7 +71,18 @@ impl Source {
     /// The source at a path.
     pub fn at(path: PathBuf, prune: bool) -> Self {
         let name = std::fs::canonicalize(&path).unwrap_or_else(|_| std::path::absolute(&path).unwrap_or(path.clone()));
-        Self { name: name.display().to_string(), path, prune }
+        Self { name: name.display().to_string(), path, prune, git: None }
+    }
+
+    /// The source in a folder of a repository.
+    pub fn of(git: Git, folder: &std::path::Path, prune: bool) -> Self {
+        let name = format!("{}#{}:{}", git.url, git.branch, folder.display());
+        Self { name, path: git.current().join(folder), prune, git: Some(git) }
+    }
+
+    /// The commit that is in force, of a source that has any.
+    fn commit(&self) -> Option<String> {
+        self.git.as_ref().and_then(|git| commit_in_force(&git.current()))
     }
 }
 
@@ -85,6 +100,21 @@ impl Agent {
             };
             tracing::error!(source = source.name, %fault, "the manifests cannot be taken in");
             self.world().clock.sleep(PAUSE).await;
+        }
+    }
+
+    /// Fetches a source's repository now and then, and when everything is asked for.
+    pub async fn follow_git(&self, source: &Source) -> std::convert::Infallible {
+        let Some(git) = &source.git else { return std::future::pending().await };
+        loop {
+            match git.pull().await {
+                Ok(commit) => tracing::debug!(source = source.name, commit, "fetched"),
+                Err(fault) => tracing::warn!(source = source.name, %fault, "what was in force stays in force"),
+            }
+            tokio::select! {
+                () = self.world().clock.sleep(git.interval) => {}
+                () = self.0.pull.notified() => {}
+            }
         }
     }
 
@@ -128,9 +158,10 @@ impl Agent {
         let valid = desired.order.len();
         let mut reading = Reading { valid, refused, problems: problems.collect(), ..Reading::default() };
         let (known, new): (Vec<_>, Vec<_>) = desired.order.iter().partition(|r| accepted.facts.contains_key(r));
+        let commit = source.commit();
         let acceptance = |reference: &Ref, uid: Option<Uid>| {
             let resource = Arc::clone(desired.catalog.get(reference)?);
-            Some(Acceptance { resource, source: Some(source.name.clone()), uid })
+            Some(Acceptance { resource, source: Some(source.name.clone()), uid, commit: commit.clone() })
         };
         let wanted: Vec<Acceptance> = known.into_iter().filter_map(|r| acceptance(r, None)).collect();
         self.ledger().accept(&wanted).await?;

@@ -33,7 +33,10 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
     let mut beside = JoinSet::new();
     for source in sources {
         let agent = agent.clone();
-        beside.spawn(async move { match agent.follow_source(&source).await {} });
+        beside.spawn(async move {
+            let (never, _) = tokio::join!(agent.follow_source(&source), agent.follow_git(&source));
+            match never {}
+        });
     }
     let guests = agent.clone();
     beside.spawn(async move { match guests.follow_guests().await {} });
@@ -59,8 +62,7 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
 
 fn sources(session: &Session, args: &AgentArgs) -> Result<Vec<Source>> {
     let given = args.paths.iter().map(|path| Source::at(path.clone(), args.prune));
-    let configured = session.config.agent.sources.iter().map(|s| Source::at(s.path.clone(), s.prune));
-    let all: Vec<Source> = if args.paths.is_empty() { configured.collect() } else { given.collect() };
+    let all: Vec<Source> = if args.paths.is_empty() { session.config.agent.sources.clone() } else { given.collect() };
     if let Some(bad) = all.iter().map(|s| &s.path).find(|path| path.as_os_str() == "-") {
         let message = format!("the agent cannot follow standard input ({})", bad.display());
         return Err(CliError::with_help(message, "give it folders with manifests"));
