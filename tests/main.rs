@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
 mod agent;
-pub mod cli;
+mod cli;
 mod container;
 mod convergence;
 mod ct_driver;
@@ -20,5 +20,6 @@ mod samples;
 mod scene;
 mod storage_driver;
 mod store;
+mod turns;
 mod vm;
 mod vm_driver;

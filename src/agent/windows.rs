@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn windows() -> Windows {
-        let window = |allow, opens: &str, hours| Window {
+        let window = |allow, opens: &str, hours: u64| Window {
             allow,
             opens: opens.parse().unwrap(),
             lasts: Duration::from_secs(hours * 3_600),

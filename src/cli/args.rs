@@ -87,11 +87,11 @@ pub enum Command {
     Apply(Apply),
     /// Delete resources
     #[command(
-        after_help = "Examples:\n  reeve delete vm/web-1\n  reeve delete vm/web-1 volume/web-data --destroy-data\n\nDisks are kept as orphans unless --destroy-data is given."
+        after_help = "Examples:\n  reeve delete vm/web-1\n  reeve delete vm/web-1 volume/web-data --destroy-data\n  reeve delete --orphan local/vm-web-1-root --destroy-data\n\nDisks are kept as orphans unless --destroy-data is given."
     )]
     Delete(Delete),
     /// List resources, or show one
-    #[command(after_help = "Examples:\n  reeve get\n  reeve get vm\n  reeve get vm/web-1 -o yaml")]
+    #[command(after_help = "Examples:\n  reeve get\n  reeve get vm\n  reeve get vm/web-1 -o yaml\n  reeve get volumes")]
     Get(Get),
     /// Show all that is known of one resource
     #[command(after_help = "Example:\n  reeve describe vm/web-1")]
@@ -243,6 +243,9 @@ pub struct PlanArgs {
     /// Plan against a state written by `reeve observe -o json`, without a host
     #[arg(long, value_name = "FILE")]
     pub live: Option<PathBuf>,
+    /// Show every field of what is created, those at their documented defaults too
+    #[arg(long)]
+    pub all: bool,
     /// What it may do
     #[command(flatten)]
     pub allow: Allow,
@@ -280,8 +283,11 @@ pub struct Apply {
 #[derive(Debug, Args)]
 pub struct Delete {
     /// The resources, such as vm/web-1
-    #[arg(required = true, value_name = "KIND/NAME")]
+    #[arg(required_unless_present = "orphan", value_name = "KIND/NAME")]
     pub resources: Vec<Ref>,
+    /// Delete this volume instead, which no guest needs any more; `reeve get volumes` lists them. Needs --destroy-data
+    #[arg(long, value_name = "STORAGE/VOLUME", conflicts_with = "resources")]
+    pub orphan: Vec<String>,
     /// Destroy the data of what is deleted as well; it cannot be brought back
     #[arg(long)]
     pub destroy_data: bool,

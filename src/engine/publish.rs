@@ -276,6 +276,7 @@ mod tests {
             readiness,
             fields: vec![field],
             after: Vec::new(),
+            turn: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! all is gone the tombstone is closed. A tombstone that still says `deleting` after a crash is a delete to finish.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
 use crate::plan::live::Accepted;
 use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
-use crate::store::{Entry, Error, Store, Txn, keys};
+use crate::store::{Entry, Error, Op, Store, Txn, keys};
 
 /// Where a manifest's record keeps the commit that last changed it.
 const COMMIT: &str = "commit";
@@ -52,6 +52,8 @@ pub struct Acceptance {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// What is to be written with the next intent, or when the run settles.
+    later: Arc<Mutex<Vec<Op>>>,
 }
 
 /// Everything accepted, as it stands in the store.
@@ -107,7 +109,7 @@ impl AcceptedSet {
 impl Ledger {
     /// The records in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, later: Arc::default() }
     }
 
     /// Every accepted manifest.
@@ -232,15 +234,47 @@ impl Ledger {
         Ok(records)
     }
 
-    /// Writes a journal record.
+    /// Writes a journal record, and with it what waits; one sync makes all of it durable.
     pub async fn journal_put(&self, record: &JournalRecord) -> Result<(), Fault> {
-        self.store.put(&keys::journal(record.id), written(record)?).await?;
-        Ok(())
+        let op = put(&keys::journal(record.id), record)?;
+        self.write(self.waiting(Some(op))).await
     }
 
     /// Takes a journal record out.
     pub async fn journal_clear(&self, id: Uid) -> Result<(), Fault> {
         self.store.delete(&keys::journal(id.uuid())).await?;
+        Ok(())
+    }
+
+    /// Takes a journal record out with the next write.
+    ///
+    /// Lost in a crash, it is as if the crash had come before the effect's end: the effect is looked at again.
+    pub fn journal_clear_later(&self, id: Uid) {
+        self.open().push(Op::Delete { key: keys::journal(id.uuid()).into() });
+    }
+
+    /// Makes durable what waits.
+    pub async fn settle(&self) -> Result<(), Fault> {
+        self.write(self.waiting(None)).await
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Op>> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits, and one operation more.
+    fn waiting(&self, more: Option<Op>) -> Vec<Op> {
+        let mut ops = std::mem::take(&mut *self.open());
+        ops.extend(more);
+        ops
+    }
+
+    async fn write(&self, ops: Vec<Op>) -> Result<(), Fault> {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let txn = Txn { ops: ops.by_ref().take(BATCH).collect(), ..Txn::new() };
+            self.store.commit(txn).await?;
+        }
         Ok(())
     }
 
@@ -253,10 +287,24 @@ impl Ledger {
         why: &str,
         plan: Option<&str>,
     ) -> Result<(), Fault> {
+        self.event_later(resource, who, what, why, plan)?;
+        self.settle().await
+    }
+
+    /// Notes that something happened, with the next write.
+    pub fn event_later(
+        &self,
+        resource: &Ref,
+        who: &str,
+        what: &str,
+        why: &str,
+        plan: Option<&str>,
+    ) -> Result<(), Fault> {
         let at = self.clock.now();
         let mut record = EventRecord::new(at, &resource.to_string(), who, what, why);
         record.plan_hash = plan.map(str::to_owned);
-        self.store.put(&keys::event(at, uuid::Uuid::new_v4()), written(&record)?).await?;
+        let op = put(&keys::event(at, uuid::Uuid::new_v4()), &record)?;
+        self.open().push(op);
         Ok(())
     }
 
@@ -270,6 +318,10 @@ impl Ledger {
     pub fn now(&self) -> jiff::Timestamp {
         self.clock.now()
     }
+}
+
+fn put(key: &str, record: &impl Record) -> Result<Op, Fault> {
+    Ok(Op::Put { key: key.into(), value: written(record)?.into() })
 }
 
 fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {

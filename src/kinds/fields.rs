@@ -56,7 +56,7 @@ macro_rules! fields {
             /// The form that is compared.
             pub fn canonical(&self) -> serde_json::Value {
                 let part = self;
-                let mut map = serde_json::Map::new();
+                let mut map = serde_json::Map::with_capacity(16);
                 $crate::kinds::fields::fields!(@canonical part map $($canonical)*);
                 serde_json::Value::Object(map)
             }
@@ -182,16 +182,16 @@ macro_rules! fields {
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident section) $($rest:tt)*) => {
-        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name().canonical());
+        $crate::kinds::fields::put_value(&mut $map, stringify!($name), $part.$name().canonical());
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident device) $($rest:tt)*) => {
-        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name.as_ref().map(|d| d.canonical()));
+        $crate::kinds::fields::put_value(&mut $map, stringify!($name), $part.$name.as_ref().map_or(serde_json::Value::Null, |d| d.canonical()));
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident map) $($rest:tt)*) => {
         let entries = $part.$name.iter().map(|(name, entry)| (name.to_string(), entry.canonical())).collect();
-        $crate::kinds::fields::put(&mut $map, stringify!($name), &serde_json::Value::Object(entries));
+        $crate::kinds::fields::put_value(&mut $map, stringify!($name), serde_json::Value::Object(entries));
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident list) $($rest:tt)*) => {
@@ -212,12 +212,21 @@ pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>
 
 /// Puts a field under its name in manifests.
 pub(crate) fn put(map: &mut Map<String, Value>, field: &str, value: &impl Serialize) {
-    map.insert(camel(field), serde_json::to_value(value).unwrap_or_default());
+    put_value(map, field, serde_json::to_value(value).unwrap_or_default());
+}
+
+/// The same for what is in canonical form already; it is not copied.
+pub(crate) fn put_value(map: &mut Map<String, Value>, field: &str, value: Value) {
+    map.insert(camel(field), value);
 }
 
 /// `max_cores` as manifests write it, `maxCores`.
 fn camel(field: &str) -> String {
-    let mut words = field.trim_start_matches("r#").split('_');
+    let field = field.strip_prefix("r#").unwrap_or(field);
+    if !field.as_bytes().contains(&b'_') {
+        return field.to_owned();
+    }
+    let mut words = field.split('_');
     let mut name = words.next().unwrap_or_default().to_owned();
     for word in words {
         let mut letters = word.chars();

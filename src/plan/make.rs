@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::diff::diff;
 use super::live::{Known, LiveState};
 use super::model::{Action, Cause, FieldChange, Plan, Readiness, Step, Summary};
+use super::turns;
 use crate::base::{Disruption, Uid};
 use crate::kinds::{Catalog, Live, Options, Ref, Resource, Scope};
 
@@ -47,6 +48,7 @@ pub fn make(goal: &Goal<'_>, live: &LiveState) -> Plan {
         steps.extend(removal(reference, goal, live));
     }
     order(&mut steps, goal.catalog);
+    turns::assign(&mut steps, goal.catalog, live, goal.options);
     count(&mut summary, &steps);
     let hash = hash(&goal.options, &steps);
     Plan { hash, summary, options: goal.options, steps }
@@ -98,6 +100,7 @@ fn creation(reference: &Ref, want: &Value) -> Step {
         readiness: held_by_policy(want).map_or(Readiness::Ready, Readiness::Pending),
         fields,
         after: Vec::new(),
+        turn: None,
     }
 }
 
@@ -173,6 +176,7 @@ fn update(
         readiness,
         fields: changes,
         after: Vec::new(),
+        turn: None,
     })
 }
 
@@ -242,6 +246,7 @@ fn blocked(reference: &Ref, why: String) -> Step {
         readiness: Readiness::Blocked(why),
         fields: Vec::new(),
         after: Vec::new(),
+        turn: None,
     }
 }
 
@@ -274,6 +279,7 @@ fn removal(reference: &Ref, goal: &Goal<'_>, live: &LiveState) -> Option<Step> {
         readiness: Readiness::Ready,
         fields: Vec::new(),
         after: Vec::new(),
+        turn: None,
     };
     let accepted = live.accepted.get(reference);
     let users = users(reference, goal);

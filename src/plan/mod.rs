@@ -9,3 +9,4 @@ pub mod make;
 pub mod model;
 pub mod prune;
 pub mod sift;
+pub mod turns;

@@ -12,6 +12,7 @@ use crate::cli::args::{Allow, Apply};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::Bars;
 use crate::cli::render;
+use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, with_accepted};
 use crate::engine::execute::{Ending, Outcome, Run, execute};
 use crate::engine::observe::observe;
@@ -34,11 +35,11 @@ pub async fn run(session: &Session, args: &Apply) -> Result {
         }
     };
     if plan.is_empty() && prepared.unfinished.is_empty() {
-        print!("{}", render::plan::text(&plan, session.paint));
+        print!("{}", render::plan::text(&plan, Shown::Telling, session.paint));
         accept(&prepared, &args.paths).await?;
         return Ok(Exit::Done);
     }
-    print!("{}", render::plan::text(&plan, session.paint));
+    print!("{}", render::plan::text(&plan, Shown::Telling, session.paint));
     if !args.yes && !plan.is_empty() && !confirm("Apply this plan?")? {
         eprintln!("Nothing was changed.");
         return Ok(Exit::Error);

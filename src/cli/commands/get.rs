@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::observe::look;
+use super::volumes::Kept;
 use crate::cli::args::{Format, Get};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
@@ -34,19 +35,32 @@ pub async fn run(session: &Session, args: &Get) -> Result {
     let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
     let plan = make(&goal, &live);
     let told: Told = session.store_to_read().await?.statuses().await?.into_iter().collect();
-    match args.output {
-        Format::Table | Format::Wide => {
-            print!("{}", tables(&found, &live, &accepted, &plan, args.output == Format::Wide))
+    let kept = if what.all_volumes() { Some(Kept::read(&session.world(), &accepted).await) } else { None };
+    let wide = args.output == Format::Wide;
+    match (args.output, &kept) {
+        (Format::Table | Format::Wide, Some(kept)) => print!("{}", kept.table(&live, &accepted, &plan, wide)),
+        (Format::Table | Format::Wide, None) => {
+            print!("{}", tables(&found, &live, &accepted, &plan, wide))
         }
-        Format::Json => {
+        (Format::Json, kept) => {
             let items: Vec<Value> = found.iter().map(|r| item(r, &live, &accepted, &plan, &told)).collect();
-            println!("{}", render::json(&json!({"items": items}))?);
+            let mut document = json!({"items": items});
+            if let Some(kept) = kept {
+                document["volumes"] = json!(kept.rows);
+            }
+            println!("{}", render::json(&document)?);
         }
-        Format::Yaml => {
+        (Format::Yaml, kept) => {
             for reference in &found {
                 print!("---\n{}", render::yaml(&item(reference, &live, &accepted, &plan, &told))?);
             }
+            if let Some(kept) = kept {
+                print!("---\n{}", render::yaml(&json!({"volumes": kept.rows}))?);
+            }
         }
+    }
+    if let Some(kept) = &kept {
+        kept.warn();
     }
     for (kind, why) in live.unreadable.iter().filter(|(k, _)| what.kinds.is_empty() || what.kinds.contains(k)) {
         eprintln!("warning: {kind} could not be read: {why}");
@@ -120,6 +134,11 @@ impl Selection {
             });
         }
         Ok(all)
+    }
+
+    /// Whether all volumes are asked for and nothing else, so that those without a manifest belong to the answer.
+    pub fn all_volumes(&self) -> bool {
+        self.kinds.iter().eq([&KindName::Volume]) && self.exact.is_empty() && self.labels.is_empty()
     }
 
     /// Whether a resource is among what was asked for.

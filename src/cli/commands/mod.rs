@@ -18,3 +18,4 @@ pub mod power;
 pub mod schema;
 pub mod shell;
 pub mod validate;
+pub mod volumes;

@@ -287,6 +287,9 @@ pub trait VmDriver: Send + Sync {
     /// Every machine, ours or not, in as few calls as it takes; one that cannot be read is an `Err` of its own.
     async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault>;
 
+    /// Begins to read what the next `list` shall give, for a caller that has something else to do until then.
+    fn read_ahead(&self) {}
+
     /// Every machine at a glance, cheap enough for every tick: who looks twice and sees the same needs to read nothing.
     ///
     /// What a hypervisor does not tell of (libvirt: a configuration edited without an event) does not show here; `list`

@@ -74,6 +74,9 @@ fn check_nodes(spec: &StorageSpec, report: &mut Report<'_>) {
     }
 }
 
+/// How many storages at one place a storage is told of; each of them is told in its turn.
+const MOST_OTHERS: usize = 8;
+
 /// The places of all storages that have one, in order, so that those inside another follow it.
 struct Nested(BTreeMap<String, Vec<Name>>);
 
@@ -100,7 +103,7 @@ fn check_place(name: &Name, spec: &StorageSpec, driver: &dyn StorageType, scope:
     let places = scope.catalog().view(Nested::find);
     let around = place.match_indices('/').filter_map(|(at, _)| places.0.get_key_value(&place[..=at]));
     for (outer, names) in around {
-        for other in names.iter().filter(|n| *n != name) {
+        for other in names.iter().filter(|n| *n != name).take(MOST_OTHERS) {
             let Some(resource) = scope.resource(KindName::Storage, other) else { continue };
             if storage(resource).is_none_or(|other| !meet(spec, other)) {
                 continue;

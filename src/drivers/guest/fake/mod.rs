@@ -5,6 +5,7 @@
 //! its state there, so that another process, or the same after a kill, sees what was done.
 
 mod change;
+mod snapshot;
 mod state;
 
 use std::collections::BTreeMap;
@@ -325,6 +326,10 @@ impl VmDriver for Fake {
             return Ok(PathBuf::from("/dev/null"));
         }
         Err(Fault::new(FaultKind::Invalid, format!("domain {} does not run", target.name)))
+    }
+
+    fn snapshots(&self) -> Option<&dyn super::GuestSnapshots> {
+        Some(self)
     }
 }
 

@@ -10,7 +10,7 @@ use virt::connect::Connect;
 
 use super::cache::Cache;
 use super::connection::{Call, Done, Pool};
-use super::ffi::{Event, Subscription};
+use super::ffi::{self, Event, Subscription};
 use crate::base::Fault;
 
 /// Events of one libvirt.
@@ -53,6 +53,7 @@ impl Events {
     }
 
     fn open(self: &Arc<Self>, uri: &str) -> Done<()> {
+        ffi::run_events()?;
         let connection = Connect::open(Some(uri))?;
         let _ = connection.set_keep_alive(5, 4);
         let (cache, sender) = (self.cache.clone(), self.sender.clone());
