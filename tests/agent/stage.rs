@@ -12,6 +12,7 @@ use reeve::base::{Disruption, Fault, Uid};
 use reeve::drivers::guest::fake::Fake;
 use reeve::drivers::network::NetworkDrivers;
 use reeve::drivers::network::fake::{FakeNetworks, host};
+use reeve::drivers::storage::fake::Fake as FakeStorage;
 use reeve::engine::publish::StatusRecord;
 use reeve::engine::records::{Acceptance, Ledger};
 use reeve::kinds::{Metadata, Places, Reach, Ref, Resource, World};
@@ -200,10 +201,18 @@ fn world(
         containers: Some("fake:".into()),
     });
     world.clock = clock.clone();
-    world.vms = Arc::new(ChaosVms { inner: guests.clone(), chaos: chaos.clone() });
+    world.vms = Arc::new(ChaosVms { inner: guests.clone(), chaos: chaos.clone(), storage: storage(dir) });
     let bridge = Arc::new(FakeNetworks::default());
     world.networks = NetworkDrivers { libvirt: Some(networks.clone()), bridge, host };
     world
+}
+
+fn storage_id(dir: &tempfile::TempDir) -> String {
+    format!("agent-{}", dir.path().display())
+}
+
+fn storage(dir: &tempfile::TempDir) -> Arc<FakeStorage> {
+    reeve::drivers::storage::fake::fake(&serde_json::from_value(json!({"id": storage_id(dir)})).unwrap()).unwrap()
 }
 
 /// The result of what needs no time to pass.
@@ -231,13 +240,12 @@ pub fn guest(weight: u32, disks: &[&str]) -> Value {
 
 impl Stage {
     fn storage(&self) -> String {
-        format!("agent-{}", self.dir.path().display())
+        storage_id(&self.dir)
     }
 
     /// The calls that the storage got.
     pub fn storage_log(&self) -> Vec<String> {
-        let options = serde_json::from_value(json!({"id": self.storage()})).unwrap();
-        reeve::drivers::storage::fake::fake(&options).unwrap().log()
+        storage(&self.dir).log()
     }
 
     /// The store's revision: it moves with every write.

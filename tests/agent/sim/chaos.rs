@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use reeve::base::{Clock, Fault, FaultKind};
 use reeve::drivers::guest::fake::Fake;
 use reeve::drivers::guest::{Capabilities, Changed, Domain, Machine, Record, SecretValues, Target, VmDriver};
+use reeve::drivers::storage::fake::Fake as FakeStorage;
 use reeve::store::{ChangeStream, Entry, Error, Lease, Listing, Memory, Revision, Store, Txn};
 use uuid::Uuid;
 
@@ -31,7 +32,8 @@ struct State {
     busy: BTreeSet<String>,
     may_end: BTreeSet<String>,
     owners: BTreeMap<String, Uuid>,
-    attached: BTreeSet<String>,
+    /// By volume: how much of the storage's log there was when a machine's record first had it.
+    attached: BTreeMap<String, usize>,
     violations: Vec<String>,
     trace: Vec<String>,
 }
@@ -63,7 +65,7 @@ impl Chaos {
             busy: BTreeSet::new(),
             may_end: BTreeSet::new(),
             owners: BTreeMap::new(),
-            attached: BTreeSet::new(),
+            attached: BTreeMap::new(),
             violations: Vec::new(),
             trace: Vec::new(),
         };
@@ -86,14 +88,16 @@ impl Chaos {
         }
     }
 
-    /// The usual names of all volumes that were ever part of a machine.
-    pub fn attached(&self) -> BTreeSet<String> {
+    /// Every volume that a machine's record ever had, and how long the storage's log was when it first did.
+    pub fn attached(&self) -> BTreeMap<String, usize> {
         self.state.lock().unwrap().attached.clone()
     }
 
-    fn attach(&self, guest: &str, machine: &Machine) {
-        let names = machine.disks.keys().map(|disk| format!("vm-{guest}-{disk}"));
-        self.state.lock().unwrap().attached.extend(names);
+    fn attach(&self, record: &Record, since: usize) {
+        let mut state = self.state.lock().unwrap();
+        for volume in record.disks.values().filter_map(|origin| origin.volume.clone()) {
+            state.attached.entry(volume).or_insert(since);
+        }
     }
 
     /// What must never happen and did.
@@ -104,6 +108,12 @@ impl Chaos {
     /// Every changing call, with its time and what became of it.
     pub fn trace(&self) -> Vec<String> {
         self.state.lock().unwrap().trace.clone()
+    }
+
+    /// Notes what else happened between the calls.
+    pub fn note(&self, what: String) {
+        let at = self.clock.elapsed().as_millis();
+        self.state.lock().unwrap().trace.push(format!("{at} {what}"));
     }
 
     fn roll(&self) -> (Trouble, u8) {
@@ -194,6 +204,8 @@ pub struct ChaosVms {
     pub inner: Arc<Fake>,
     /// The trouble.
     pub chaos: Arc<Chaos>,
+    /// Where the volumes are.
+    pub storage: Arc<FakeStorage>,
 }
 
 #[async_trait]
@@ -237,7 +249,7 @@ impl VmDriver for ChaosVms {
         let call = ("define", name, owner);
         let define = || async {
             self.inner.define(name, uuid, machine, record, secrets).await?;
-            self.chaos.attach(name, machine);
+            self.chaos.attach(record, self.storage.log().len());
             Ok(())
         };
         self.chaos.call(call, define).await
@@ -253,16 +265,17 @@ impl VmDriver for ChaosVms {
         now: bool,
     ) -> Result<Changed, Fault> {
         let call = ("reconfigure", target.name, None);
-        let change = || async {
-            let changed = self.inner.reconfigure(target, old, new, paths, secrets, now).await?;
-            self.chaos.attach(target.name, new);
-            Ok(changed)
-        };
+        let change = || self.inner.reconfigure(target, old, new, paths, secrets, now);
         self.chaos.call(call, change).await
     }
 
     async fn set_record(&self, target: &Target<'_>, record: &Record) -> Result<(), Fault> {
-        self.chaos.call(("set_record", target.name, None), || self.inner.set_record(target, record)).await
+        let set = || async {
+            self.inner.set_record(target, record).await?;
+            self.chaos.attach(record, self.storage.log().len());
+            Ok(())
+        };
+        self.chaos.call(("set_record", target.name, None), set).await
     }
 
     async fn start(&self, target: &Target<'_>) -> Result<(), Fault> {

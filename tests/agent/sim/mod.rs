@@ -45,6 +45,7 @@ impl History {
     fn edit(&mut self, name: &str) {
         let disks = ["root", "data", "logs"];
         let count = self.chance.usize(1..=disks.len());
+        self.stage.chaos.note(format!("manifest of {name} with {count} disks"));
         let spec = guest(self.chance.u32(1..1_000), &disks[..count]);
         self.stage.say(&format!("vm/{name}"), spec.clone());
         self.wanted.insert(name.to_owned(), spec);
@@ -127,7 +128,12 @@ impl History {
         self.stage.chaos.calm(true);
         let rest = self.stage.clock.elapsed() + REST;
         self.stage.pass(rest);
-        self.check();
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.check()));
+        if let Err(cause) = checked {
+            self.stage.chaos.trace().iter().for_each(|call| eprintln!("{call}"));
+            self.stage.storage_log().iter().for_each(|call| eprintln!("storage: {call}"));
+            std::panic::resume_unwind(cause);
+        }
         self.stage.chaos.trace()
     }
 
@@ -140,10 +146,11 @@ impl History {
             assert!(odd.is_empty(), "{name}: {odd:?}");
             assert!(self.stage.there(name), "{name} is gone");
         }
-        // What no machine ever had may be cleared away.
-        let attached = self.stage.chaos.attached();
-        let deleted = self.stage.storage_log().into_iter().filter_map(|c| Some(c.strip_prefix("delete ")?.to_owned()));
-        let gone: Vec<String> = deleted.filter(|volume| attached.contains(volume)).collect();
+        // What no machine had yet may be cleared away.
+        let log = self.stage.storage_log();
+        let had = self.stage.chaos.attached().into_iter();
+        let gone = had.filter(|(volume, since)| log[*since..].iter().any(|call| *call == format!("delete {volume}")));
+        let gone: Vec<_> = gone.collect();
         assert!(gone.is_empty(), "data was destroyed: {gone:?}");
         self.stage.guests.forget_calls();
         let revision = self.stage.revision();
