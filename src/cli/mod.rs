@@ -8,8 +8,6 @@ pub mod progress;
 pub mod render;
 pub mod session;
 
-use std::process::ExitCode;
-
 use clap::Parser as _;
 
 use self::args::{Cli, Command};
@@ -18,8 +16,8 @@ use self::error::{CliError, Exit, Result};
 use self::session::Session;
 use crate::kinds::PowerRequest;
 
-/// Runs the command line of this process.
-pub fn main() -> ExitCode {
+/// Runs the command line of this process and gives the code to end it with.
+pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -42,7 +40,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints help, or what was typed wrong; the latter is an error like any other, and never looks like "there are changes".
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> u8 {
     // Whoever closed the pipe has seen enough.
     let _ = error.print();
     if error.use_stderr() { Exit::Error.into() } else { Exit::Done.into() }

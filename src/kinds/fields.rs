@@ -15,7 +15,7 @@
 //!         /// A trusted platform module.
 //!         tpm: device Tpm, "restart";            // left out: not there
 //!         /// Its disks.
-//!         disks: map Disk, "live";               // keyed by name; left out: empty
+//!         disks: map Disk, "live";               // keyed by name, boxed since a map's node has room for eleven; left out: empty
 //!         /// Words.
 //!         tags: list String, "none";             // left out: empty
 //!     }
@@ -23,7 +23,7 @@
 //! ```
 //!
 //! Each part gets `fill` (writes the defaults in), `prune` (takes them out again), `canonical` (the form that is compared: every managed field is
-//! there, null where there is none) and, for each `value` field, a method of its name that gives the value in force.
+//! there, null where there is none), `met_by` (whether two such forms differ, without writing them) and, for each `value` field, a method of its name that gives the value in force.
 
 /// See the module.
 macro_rules! fields {
@@ -59,6 +59,14 @@ macro_rules! fields {
                 let mut map = serde_json::Map::with_capacity(16);
                 $crate::kinds::fields::fields!(@canonical part map $($canonical)*);
                 serde_json::Value::Object(map)
+            }
+
+            /// Whether comparing the canonical forms would find no change; `applied` is what was wanted last.
+            pub fn met_by(&self, have: &Self, applied: Option<&Self>) -> bool {
+                let want = self;
+                let _ = (&want, &have, &applied);
+                $($crate::kinds::fields::fields!(@met want have applied $canonical);)*
+                true
             }
         }
     };
@@ -117,7 +125,7 @@ macro_rules! fields {
                 #[serde(default, deserialize_with = "crate::kinds::fields::nullable",
                     skip_serializing_if = "std::collections::BTreeMap::is_empty")]
                 #[schemars(extend("x-reeve-change" = $cost, "type" = ["object", "null"]))]
-                pub $name: std::collections::BTreeMap<$crate::base::Name, $t>,]
+                pub $name: std::collections::BTreeMap<$crate::base::Name, Box<$t>>,]
             [$($fill)* ($name map)] [$($canonical)* ($name map)] [$($get)*] $($rest)*);
     };
     (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
@@ -166,6 +174,39 @@ macro_rules! fields {
     (@prune $part:ident ($name:ident map) $($rest:tt)*) => {
         for entry in $part.$name.values_mut() { entry.prune(); }
         $crate::kinds::fields::fields!(@prune $part $($rest)*);
+    };
+
+    (@met $want:ident $have:ident $applied:ident ($name:ident value $default:expr)) => {
+        if $want.$name != $have.$name && $want.$name() != $have.$name() { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident unmanaged)) => {
+        let met = match &$want.$name {
+            None => $have.$name.is_none() || $applied.is_none_or(|a| a.$name.is_none()),
+            wanted => *wanted == $have.$name,
+        };
+        if !met { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident section)) => {
+        let default = Default::default();
+        let (wanted, had) = ($want.$name.as_ref().unwrap_or(&default), $have.$name.as_ref().unwrap_or(&default));
+        if !wanted.met_by(had, $applied.and_then(|a| a.$name.as_ref())) { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident device)) => {
+        let met = match (&$want.$name, &$have.$name) {
+            (Some(wanted), Some(had)) => wanted.met_by(had, $applied.and_then(|a| a.$name.as_ref())),
+            (wanted, had) => wanted.is_none() && had.is_none(),
+        };
+        if !met { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident map)) => {
+        let met = $want.$name.len() == $have.$name.len() && $want.$name.iter().zip(&$have.$name).all(|(wanted, had)| {
+            wanted.0 == had.0 && wanted.1.met_by(had.1, $applied.and_then(|a| a.$name.get(wanted.0)).map(|a| &**a))
+        });
+        if !met { return false; }
+    };
+    // `maybe` and `list`.
+    (@met $want:ident $have:ident $applied:ident ($name:ident $form:ident)) => {
+        if $want.$name != $have.$name { return false; }
     };
 
     (@canonical $part:ident $map:ident) => {};

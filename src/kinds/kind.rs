@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{KindName, Ref};
-use crate::base::{Diagnostic, Disruption, Fault, Mark, Name, Place};
+use crate::base::{Diagnostic, Disruption, Fault, Mark, Name, Place, Uid};
 use crate::kinds::scope::Scope;
 use crate::kinds::world::{Task, World};
 use crate::plan::model::FieldChange;
@@ -43,6 +43,12 @@ pub trait Kind: 'static {
 
     /// The observed state in the same canonical form.
     fn have(live: &Self::Live) -> Have;
+
+    /// Whose it is, when comparing [`Kind::want`] with [`Kind::have`] on `node` would find nothing: a shortcut past writing
+    /// both out, for kinds of which there are many. `None` says nothing.
+    fn as_wanted(_name: &Name, _spec: &Self::Spec, _live: &Self::Live, _node: &Name) -> Option<Uid> {
+        None
+    }
 
     /// Changes that no spec field shows, such as a guest's power state; appended to the plain comparison.
     fn extra(_spec: &Self::Spec, _live: &Self::Live, _scope: &Scope<'_>) -> Vec<FieldChange> {

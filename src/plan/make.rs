@@ -62,12 +62,20 @@ enum Outcome {
 /// What would be done to one resource; `None` when it belongs to another node.
 fn decide(reference: &Ref, goal: &Goal<'_>, live: &LiveState, scope: &Scope<'_>) -> Option<Outcome> {
     let resource = goal.catalog.get(reference)?;
+    let accepted = live.accepted.get(reference).map(|a| a.uid);
+    let known = live.get(reference);
+    if let Known::Present(found) = known
+        && let Some(uid) = resource.spec.as_wanted(resource.name(), found, &live.node)
+        && accepted.is_none_or(|a| a == uid)
+        && resource.spec.extra(found, scope).is_empty()
+    {
+        return Some(Outcome::Unchanged);
+    }
     let want = resource.spec.want(resource.name(), scope);
     if !here(&want, live) {
         return None;
     }
-    let accepted = live.accepted.get(reference).map(|a| a.uid);
-    Some(match live.get(reference) {
+    Some(match known {
         Known::Unknown(why) => Outcome::Step(blocked(reference, format!("its state is not known: {why}"))),
         Known::Absent => Outcome::Step(creation(reference, &want)),
         Known::Present(found) => update(resource, &want, found, accepted, goal.options, scope),

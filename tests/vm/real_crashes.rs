@@ -27,31 +27,59 @@ spec:
   accelerator: tcg
   stopTimeout: STOP
   firmware: {type: FIRMWARE}
-  agent: {enabled: true}
   cpu: {cores: CORES}
   memory: {size: 256Mi}
-  boot: {kernel: GUEST/vmlinuz, initrd: GUEST/initrd, cmdline: console=ttyS0}
+BOOT
   disks:
-    root: {storage: local, size: 8Mi}
+    root: {storage: local, size: 8MiIMAGE}
 DISKS
   nics:
     eth0: {network: wire}
   cloudInit: {reconcile: {hostname: HOST}}
 ";
 
-/// Firmware with variables to keep; the guest is not waited for, since nothing here needs it to have booted.
-const UEFI: (&str, &str) = ("uefi", "1s");
-/// A guest that is up soon, and that goes down when it is asked.
-const BIOS: (&str, &str) = ("bios", "2m");
+/// What a machine starts.
+#[derive(Clone, Copy, PartialEq)]
+enum Guest {
+    /// A small Linux below firmware with variables to keep; it is not waited for, since nothing here needs it up.
+    Linux,
+    /// A boot sector that is up at once, and goes down when the power button is pressed.
+    Button,
+}
+
+/// Lets the power button be seen (PM1a_EN, 0x602), looks at it (PM1a_STS, 0x600) with each tick of the timer, and
+/// switches off (PM1a_CNT, 0x604) when it was pressed; where SeaBIOS puts these registers on both chipsets.
+const BUTTON: [u8; 28] = [
+    0xfb, // sti
+    0xba, 0x02, 0x06, // mov dx, 0x602
+    0xb8, 0x00, 0x01, // mov ax, 0x100
+    0xef, // out dx, ax
+    0xba, 0x00, 0x06, // mov dx, 0x600
+    0xf4, // hlt
+    0xed, // in ax, dx
+    0xf6, 0xc4, 0x01, // test ah, 1
+    0x74, 0xf9, // jz hlt
+    0xba, 0x04, 0x06, // mov dx, 0x604
+    0xb8, 0x00, 0x20, // mov ax, 0x2000
+    0xef, // out dx, ax
+    0xf4, // hlt
+    0xeb, 0xfd, // jmp hlt
+];
+
+const IMAGE: &str = "apiVersion: reeve/v1
+kind: Image
+metadata: {name: guest}
+spec: {type: disk, format: raw, source: {file: '[DIR]/guest.raw'}}
+";
 
 /// A command line of its own, a bridge, and a machine whose name nobody else uses.
 struct Real {
     place: Place,
-    /// Its firmware, and how long it is waited for when it is to go down.
-    form: (&'static str, &'static str),
+    guest: Guest,
     name: String,
     bridge: String,
-    guest: String,
+    /// Where the small Linux is.
+    linux: String,
 }
 
 /// A program's output; `None` when it fails.
@@ -65,28 +93,41 @@ fn virsh(args: &[&str]) -> Option<String> {
 }
 
 impl Real {
-    fn new(act: &str, form: (&'static str, &'static str)) -> Self {
+    fn new(act: &str, guest: Guest) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/small-guest");
-        let guest = run(script.to_str().unwrap(), &[]).expect("the small guest is made");
+        let linux = run(script.to_str().unwrap(), &[]).expect("the small guest is made");
         let real = Self {
             place: Place::real(),
-            form,
+            guest,
             name: format!("vm-crash-{act}"),
             bridge: format!("vmcr{}", &act[..3]),
-            guest,
+            linux,
         };
         real.sweep();
         run("ip", &["link", "add", &real.bridge, "type", "bridge"]).expect("a bridge is made");
         run("ip", &["link", "set", &real.bridge, "up"]).unwrap();
         real.place.write("m/storage.yaml", STORAGE);
+        if guest == Guest::Button {
+            let mut disk = vec![0; 1 << 20];
+            disk[..BUTTON.len()].copy_from_slice(&BUTTON);
+            disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+            std::fs::write(real.place.path("guest.raw"), disk).unwrap();
+            real.place.write("m/image.yaml", IMAGE);
+        }
         real
     }
 
     /// What is wanted: one core and a disk `data`, or what an update makes of it.
     fn want(&self, cores: u8, disks: &str, host: &str) {
-        let text = MANIFEST.replace("NAME", &self.name).replace("BRIDGE", &self.bridge).replace("GUEST", &self.guest);
+        let text = MANIFEST.replace("NAME", &self.name).replace("BRIDGE", &self.bridge);
         let text = text.replace("CORES", &cores.to_string()).replace("DISKS", disks).replace("HOST", host);
-        let text = text.replace("FIRMWARE", self.form.0).replace("STOP", self.form.1);
+        let linux = format!("  boot: {{kernel: {0}/vmlinuz, initrd: {0}/initrd, cmdline: console=ttyS0}}", self.linux);
+        let (firmware, boot, image, stop) = match self.guest {
+            Guest::Linux => ("uefi", linux.as_str(), "", "1s"),
+            Guest::Button => ("bios", "", ", image: guest", "1m"),
+        };
+        let text =
+            text.replace("FIRMWARE", firmware).replace("BOOT", boot).replace("IMAGE", image).replace("STOP", stop);
         self.place.write("m/vm.yaml", &text);
     }
 
@@ -97,17 +138,6 @@ impl Real {
     /// The number libvirt gave to the running guest; another one after a restart.
     fn id(&self) -> Option<String> {
         virsh(&["domid", &self.name]).filter(|id| id != "-")
-    }
-
-    fn wait_until_up(&self) {
-        let up = || virsh(&["qemu-agent-command", "--timeout", "5", &self.name, r#"{"execute":"guest-ping"}"#]);
-        for _ in 0..600 {
-            if up().is_some() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(200));
-        }
-        panic!("the guest's agent does not answer");
     }
 
     fn volumes(&self) -> Vec<String> {
@@ -156,7 +186,7 @@ impl Drop for Real {
 
 #[test]
 fn a_create_killed_at_any_point_converges() {
-    let real = Real::new("create", UEFI);
+    let real = Real::new("create", Guest::Linux);
     real.want_first();
     at_every_point(|at| {
         let was_killed = killed(&real.place, "apply m --yes", at);
@@ -176,7 +206,7 @@ fn a_create_killed_at_any_point_converges() {
 
 #[test]
 fn a_live_update_killed_at_any_point_converges_and_never_restarts_the_guest() {
-    let real = Real::new("update", UEFI);
+    let real = Real::new("update", Guest::Linux);
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");
@@ -212,11 +242,10 @@ fn remove_kept(real: &Real) {
 
 #[test]
 fn a_restart_killed_at_any_point_is_finished() {
-    let real = Real::new("restart", BIOS);
+    let real = Real::new("restart", Guest::Button);
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");
-        real.wait_until_up();
         real.want(2, "    data: {storage: local, size: 4Mi}", "one");
         let was_killed = killed(&real.place, "apply m --yes --allow restart", at);
         real.place.expect(0, "apply m --yes --allow restart");
@@ -232,7 +261,7 @@ fn a_restart_killed_at_any_point_is_finished() {
 
 #[test]
 fn a_delete_killed_at_any_point_is_finished_and_leaves_nothing() {
-    let real = Real::new("delete", UEFI);
+    let real = Real::new("delete", Guest::Linux);
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");

@@ -222,7 +222,7 @@ pub async fn snapshots(subject: &dyn Subject) {
     let driver = subject.driver();
     let moments = driver.snapshots().unwrap();
     let attachment = subject.disk("moment", Size::mib(8));
-    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(8)), ..Disk::default() });
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(8)), ..Disk::default() }.into());
     case.machine.disks.insert(name("root"), Some(attachment));
     case.machine.spec.fill();
     case.define().await;
@@ -283,7 +283,7 @@ pub async fn snapshots(subject: &dyn Subject) {
 pub async fn no_half_snapshots(subject: &dyn Subject) {
     let moments = subject.driver().snapshots().unwrap();
     let mut case = Case::new(subject, "half");
-    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() });
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() }.into());
     case.machine.disks.insert(name("root"), Some(subject.medium("half")));
     case.machine.spec.fill();
     case.define().await;
@@ -293,7 +293,7 @@ pub async fn no_half_snapshots(subject: &dyn Subject) {
     case.clear().await;
 
     let mut case = Case::new(subject, "variables");
-    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() });
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() }.into());
     case.machine.disks.insert(name("root"), Some(subject.disk("variables", Size::mib(1))));
     case.machine.spec.firmware = Some(Firmware { r#type: Some(FirmwareType::Uefi), ..Firmware::default() });
     case.machine.spec.fill();
@@ -363,9 +363,9 @@ pub async fn changes_at_rest(subject: &dyn Subject) {
             let memory = m.spec.memory.get_or_insert_default();
             (memory.size, memory.max) = (Some(Size::mib(300)), Some(Size::mib(400)));
             m.spec.watchdog = Some(Watchdog::default());
-            m.spec.disks.insert(name("a"), Disk { bus: Some(Bus::Scsi), iothread: Some(true), ..qcow2() });
+            m.spec.disks.insert(name("a"), Disk { bus: Some(Bus::Scsi), iothread: Some(true), ..qcow2() }.into());
             m.disks.insert(name("a"), Some(disk));
-            m.spec.nics.insert(name("n"), nic("52:54:00:0a:00:01"));
+            m.spec.nics.insert(name("n"), nic("52:54:00:0a:00:01").into());
             m.links.insert(name("n"), Some(link));
         })
         .await;
@@ -421,7 +421,7 @@ pub async fn changes_in_flight(subject: &dyn Subject) {
     case.machine
         .spec
         .disks
-        .insert(name("cd"), Disk { media: Some(Media::Cdrom), bus: Some(Bus::Scsi), ..Disk::default() });
+        .insert(name("cd"), Disk { media: Some(Media::Cdrom), bus: Some(Bus::Scsi), ..Disk::default() }.into());
     case.machine.disks.insert(name("cd"), None);
     case.machine.spec.fill();
     case.define().await;
@@ -447,7 +447,7 @@ pub async fn changes_in_flight(subject: &dyn Subject) {
 async fn disks(case: &mut Case<'_>) {
     let attachment = case.subject.disk("live-data", Size::mib(16));
     case.live(&["disks.data"], |m| {
-        m.spec.disks.insert(name("data"), Disk { iothread: Some(true), serial: Some("S1".into()), ..qcow2() });
+        m.spec.disks.insert(name("data"), Disk { iothread: Some(true), serial: Some("S1".into()), ..qcow2() }.into());
         m.disks.insert(name("data"), Some(attachment));
     })
     .await;
@@ -457,7 +457,7 @@ async fn disks(case: &mut Case<'_>) {
     let attachment = case.subject.disk("live-scsi", Size::mib(8));
     case.live(&["disks.other"], |m| {
         let disk = Disk { bus: Some(Bus::Scsi), iothread: Some(true), ssd: Some(true), ..qcow2() };
-        m.spec.disks.insert(name("other"), disk);
+        m.spec.disks.insert(name("other"), disk.into());
         m.disks.insert(name("other"), Some(attachment));
     })
     .await;
@@ -503,7 +503,7 @@ async fn disks(case: &mut Case<'_>) {
 async fn nics(case: &mut Case<'_>) {
     let [one, two] = case.subject.links();
     case.live(&["nics.eth0"], |m| {
-        m.spec.nics.insert(name("eth0"), nic("52:54:00:0b:00:01"));
+        m.spec.nics.insert(name("eth0"), nic("52:54:00:0b:00:01").into());
         m.links.insert(name("eth0"), Some(one.clone()));
     })
     .await;

@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::base::{Disruption, Fault, Name};
+use crate::base::{Disruption, Fault, Name, Uid};
 use crate::drivers::guest::Target;
 use crate::kinds::{
     Claim, Console, Have, Kind, KindName, Observed, PowerRequest, Reference, Report, Scope, Task, World,
@@ -87,6 +87,10 @@ impl Kind for VmKind {
 
     fn have(live: &VmLive) -> Have {
         diff::have(live)
+    }
+
+    fn as_wanted(_name: &Name, spec: &VmSpec, live: &VmLive, node: &Name) -> Option<Uid> {
+        diff::as_wanted(spec, live, node)
     }
 
     fn extra(spec: &VmSpec, live: &VmLive, _scope: &Scope<'_>) -> Vec<FieldChange> {

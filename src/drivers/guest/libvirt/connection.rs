@@ -100,7 +100,40 @@ struct Shared {
     limits: Limits,
     state: Mutex<State>,
     wake: Condvar,
-    connection: Mutex<Option<Arc<Connect>>>,
+    connection: Mutex<Option<Arc<Open>>>,
+}
+
+/// An open connection, which the binding leaves open; closed when the last who uses it lets go.
+pub struct Open(Connect);
+
+impl Open {
+    /// Connects to that libvirt.
+    ///
+    /// Without an event loop, and in drivers inside this process, nothing keeps the connection alive.
+    pub fn new(uri: &str) -> Done<Self> {
+        let open = Self(Connect::open(Some(uri))?);
+        let _ = open.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
+        Ok(open)
+    }
+
+    /// Whether it can still be used.
+    pub fn works(&self) -> bool {
+        self.is_alive().unwrap_or(false)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Whatever was still wrong with it is over now.
+        let _ = self.0.close();
+    }
+}
+
+impl std::ops::Deref for Open {
+    type Target = Connect;
+    fn deref(&self) -> &Connect {
+        &self.0
+    }
 }
 
 #[derive(Default)]
@@ -121,20 +154,17 @@ type Job = Box<dyn FnOnce(&Shared) + Send>;
 /// The connection as the threads use it.
 impl Shared {
     /// The connection, opened when there is none or the old one broke; the first who needs it opens it for all.
-    fn connect(&self) -> Done<Arc<Connect>> {
+    fn connect(&self) -> Done<Arc<Open>> {
         let mut known = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = known.as_ref().filter(|c| c.is_alive().unwrap_or(false)) {
+        if let Some(connection) = known.as_ref().filter(|c| c.works()) {
             return Ok(connection.clone());
         }
         *known = None;
-        let connection = Connect::open(Some(&self.uri))?;
-        // Without an event loop, and in drivers inside this process, there is nothing to keep alive.
-        let _ = connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
-        Ok(known.insert(Arc::new(connection)).clone())
+        Ok(known.insert(Arc::new(Open::new(&self.uri)?)).clone())
     }
 
     /// Lets go of a connection that broke, unless another has taken its place already.
-    fn disconnect(&self, broken: &Arc<Connect>) {
+    fn disconnect(&self, broken: &Arc<Open>) {
         let mut known = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_some_and(|c| Arc::ptr_eq(c, broken)) {
             *known = None;

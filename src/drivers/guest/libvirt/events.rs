@@ -6,10 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
-use virt::connect::Connect;
 
 use super::cache::Cache;
-use super::connection::{Call, Done, Pool};
+use super::connection::{Call, Done, Open, Pool};
 use super::ffi::{self, Event, Subscription};
 use crate::base::Fault;
 
@@ -21,8 +20,7 @@ pub struct Events {
 }
 
 struct Watch {
-    connection: Connect,
-    // Dropped before the connection is closed.
+    connection: Arc<Open>,
     _subscription: Subscription,
 }
 
@@ -35,7 +33,7 @@ impl Events {
     /// Whether every change since the last look was told.
     pub fn listening(&self) -> bool {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if watch.as_ref().is_some_and(|w| !w.connection.is_alive().unwrap_or(false)) {
+        if watch.as_ref().is_some_and(|w| !w.connection.works()) {
             *watch = None;
             self.cache.forget_all();
         }
@@ -54,8 +52,7 @@ impl Events {
 
     fn open(self: &Arc<Self>, uri: &str) -> Done<()> {
         ffi::run_events()?;
-        let connection = Connect::open(Some(uri))?;
-        let _ = connection.set_keep_alive(5, 4);
+        let connection = Arc::new(Open::new(uri)?);
         let (cache, sender) = (self.cache.clone(), self.sender.clone());
         let subscription = Subscription::new(&connection, move |event: Event| {
             cache.forget(event.uuid);

@@ -1,5 +1,5 @@
-//! The one place with unsafe code: what libvirt has and the safe binding lacks. Every function here takes and gives
-//! plain Rust values; nothing of C gets out.
+//! What libvirt has and the safe binding lacks: the one place with unsafe code but the process's end. Every function here
+//! takes and gives plain Rust values; nothing of C gets out.
 //!
 //! - the event loop, on a thread of its own for the whole process, and domain events as [`Event`]s;
 //! - the state of all domains in one call;
@@ -18,6 +18,7 @@ use virt::domain::Domain;
 use virt::error::Error;
 use virt_sys as sys;
 
+use super::connection::Open;
 use super::error::Failure;
 use crate::base::Fault;
 
@@ -83,13 +84,13 @@ type Sink = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Events of all domains of one connection, for as long as this lives.
 pub struct Subscription {
-    connection: Connect,
+    connection: Arc<Open>,
     ids: Vec<c_int>,
 }
 
 impl Subscription {
     /// Calls `sink` for every event; on libvirt's event thread, so it must be quick.
-    pub fn new(connection: &Connect, sink: impl Fn(Event) + Send + Sync + 'static) -> Result<Self, Error> {
+    pub fn new(connection: &Arc<Open>, sink: impl Fn(Event) + Send + Sync + 'static) -> Result<Self, Error> {
         let sink: Sink = Arc::new(sink);
         let mut subscription = Self { connection: connection.clone(), ids: Vec::new() };
         // SAFETY: each callback has the signature libvirt documents for its event, all of which start with the same
