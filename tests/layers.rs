@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["base", "drivers", "kinds", "manifest", "plan", "store"]),
     ("agent", &["base", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
     ("doctor", &["base", "drivers", "kinds"]),
-    ("cli", &["base", "doctor", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
+    ("cli", &["agent", "base", "doctor", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
 ];
 
 fn source() -> PathBuf {

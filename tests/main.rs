@@ -1,6 +1,7 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
+mod agent;
 mod cli;
 mod container;
 mod convergence;

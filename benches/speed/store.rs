@@ -105,7 +105,8 @@ pub fn load(table: &mut Table) -> Outcome<()> {
 pub fn idle(table: &mut Table) -> Outcome<()> {
     let dir = folder()?;
     let loaded = manifest::load(&[PathBuf::from(manifests::folder(dir.path(), HELD)?)]);
-    let all = loaded.resources.iter().map(|r| Acceptance { resource: Arc::clone(r), source: None, uid: None });
+    let all =
+        loaded.resources.iter().map(|r| Acceptance { resource: Arc::clone(r), source: None, uid: None, commit: None });
     let runtime = runtime()?;
     let at = dir.path().join("store");
     let ledger = Ledger::new(Arc::new(open(&at)?), Arc::new(SystemClock));

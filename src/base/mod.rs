@@ -1,6 +1,7 @@
 //! Words everyone shares: names, sizes, secrets, diagnostics, the clock, and the only way to run a program.
 //! Uses nothing else of the crate.
 
+pub mod calendar;
 pub mod clock;
 pub mod crash;
 pub mod diagnostic;

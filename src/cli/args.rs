@@ -42,8 +42,9 @@ pub struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How much to log to standard error, as a level or filter such as `reeve=debug`
-    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOG", default_value = "warn", value_name = "LEVEL")]
-    pub log: String,
+    /// [default: warn, and info for the agent]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
     /// When to use colours
     #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
@@ -129,6 +130,11 @@ pub enum Command {
     /// Connect the terminal to a guest's console
     #[command(after_help = "Example:\n  reeve console vm/web-1\n\nLeave with Ctrl-].")]
     Console(One),
+    /// Keep this node as the manifests say, until told to stop
+    #[command(
+        after_help = "Examples:\n  reeve agent manifests/\n  systemctl enable --now reeve\n\nSIGTERM finishes what has begun and ends; SIGHUP looks at everything now."
+    )]
+    Agent(AgentArgs),
     /// Show what was done, by whom and why
     #[command(after_help = "Examples:\n  reeve events\n  reeve events vm/web-1 -o json")]
     Events(Events),
@@ -212,7 +218,8 @@ pub struct Allow {
     pub prune_all: bool,
 }
 
-fn allow(text: &str) -> Result<Disruption, String> {
+/// Reads the greatest disruption that may be done.
+pub fn allow(text: &str) -> Result<Disruption, String> {
     match text.parse()? {
         Disruption::Destroy => {
             Err("`destroy` cannot be allowed: data is destroyed only by `delete --destroy-data`".into())
@@ -298,6 +305,9 @@ pub struct Get {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
+    /// Go on, and print what the agent tells as it changes
+    #[arg(short, long)]
+    pub watch: bool,
     /// Only resources with this label, `key=value` or `key`
     #[arg(short = 'l', long, value_name = "LABEL")]
     pub selector: Vec<String>,
@@ -376,6 +386,24 @@ pub struct Power {
     /// Cut the power instead of asking the guest to shut down
     #[arg(long)]
     pub force: bool,
+}
+
+/// `reeve agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Files and folders with manifests to follow; those of the configuration when left out
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Delete what is taken out of these paths
+    #[arg(long, requires = "paths")]
+    pub prune: bool,
+    /// How often everything is looked at, such as 5m [default: 5m]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub resync: Option<std::time::Duration>,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::cli::config::duration(text)
 }
 
 /// `reeve events`.

@@ -12,8 +12,10 @@ use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
 use crate::plan::live::Accepted;
 use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
-use crate::store::{Error, Op, Store, Txn, keys};
+use crate::store::{Entry, Error, Op, Store, Txn, keys};
 
+/// Where a manifest's record keeps the commit that last changed it.
+const COMMIT: &str = "commit";
 /// The most operations put into one transaction.
 const BATCH: usize = 100;
 
@@ -41,6 +43,8 @@ pub struct Acceptance {
     pub source: Option<String>,
     /// The UID it has already, when what it names exists and is ours.
     pub uid: Option<Uid>,
+    /// The commit it is from, when it is from a repository.
+    pub commit: Option<String>,
 }
 
 /// The engine's records.
@@ -59,6 +63,8 @@ pub struct AcceptedSet {
     pub catalog: Catalog,
     /// What else is known of them.
     pub facts: BTreeMap<Ref, Accepted>,
+    /// The commits that last changed those from repositories.
+    pub commits: BTreeMap<Ref, String>,
 }
 
 /// A delete that was begun and not finished.
@@ -74,6 +80,32 @@ pub struct BegunDelete {
     pub manifest: Option<Arc<Resource>>,
 }
 
+impl AcceptedSet {
+    /// Takes in what the store has at one key of a manifest.
+    pub fn put(&mut self, entry: &Entry) -> Result<Ref, Fault> {
+        let record = ManifestRecord::read(entry).map_err(|e| Fault::other(chain(&e)))?;
+        let reference = reference_of(&entry.key)?;
+        let resource = typed(&reference, &record)?;
+        let protection = resource.meta.protection;
+        match record.extra.get(COMMIT).and_then(Value::as_str) {
+            Some(commit) => drop(self.commits.insert(reference.clone(), commit.to_owned())),
+            None => drop(self.commits.remove(&reference)),
+        }
+        self.catalog.insert(Arc::new(resource));
+        self.facts.insert(reference.clone(), Accepted { uid: record.uid.into(), source: record.source, protection });
+        Ok(reference)
+    }
+
+    /// Takes out what the store no longer has at one key of a manifest.
+    pub fn take(&mut self, key: &str) -> Result<Ref, Fault> {
+        let reference = reference_of(key)?;
+        self.catalog.remove(&reference);
+        self.facts.remove(&reference);
+        self.commits.remove(&reference);
+        Ok(reference)
+    }
+}
+
 impl Ledger {
     /// The records in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
@@ -84,14 +116,14 @@ impl Ledger {
     pub async fn accepted(&self) -> Result<AcceptedSet, Fault> {
         let mut set = AcceptedSet::default();
         for entry in self.store.list(&keys::manifests()).await?.entries {
-            let record = ManifestRecord::read(&entry).map_err(|e| Fault::other(chain(&e)))?;
-            let reference = reference_of(&entry.key)?;
-            let resource = typed(&reference, &record)?;
-            let protection = resource.meta.protection;
-            set.catalog.insert(Arc::new(resource));
-            set.facts.insert(reference, Accepted { uid: record.uid.into(), source: record.source, protection });
+            set.put(&entry)?;
         }
         Ok(set)
+    }
+
+    /// Where the records are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// Accepts manifests; each keeps the UID it has or gets one. Nothing is written for one that is accepted already as it is.
@@ -143,6 +175,10 @@ impl Ledger {
                 record.accepted_at = old.accepted_at;
             }
         }
+        if old.is_none_or(|old| old.spec != record.spec) {
+            record.extra.remove(COMMIT);
+            record.extra.extend(one.commit.as_ref().map(|commit| (COMMIT.to_owned(), json!(commit))));
+        }
         Ok(record)
     }
 
@@ -189,10 +225,13 @@ impl Ledger {
         Ok(begun)
     }
 
-    /// Every journal record that is not done.
+    /// Every journal record that is not done, in the order they were begun.
     pub async fn journal(&self) -> Result<Vec<JournalRecord>, Fault> {
         let entries = self.store.list(&keys::journals()).await?.entries;
-        entries.iter().map(|e| JournalRecord::read(e).map_err(|e| Fault::other(chain(&e)))).collect()
+        let read = |entry| JournalRecord::read(entry).map_err(|e| Fault::other(chain(&e)));
+        let mut records = entries.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        records.sort_by_cached_key(|r| (r.started_at, r.resource.clone(), r.op.clone(), r.detail.to_string()));
+        Ok(records)
     }
 
     /// Writes a journal record, and with it what waits; one sync makes all of it durable.

@@ -83,6 +83,10 @@ fn decide(reference: &Ref, goal: &Goal<'_>, live: &LiveState, scope: &Scope<'_>)
 }
 
 /// Whether a resource belongs to the observed node.
+pub fn belongs(resource: &Resource, scope: &Scope<'_>, live: &LiveState) -> bool {
+    here(&resource.spec.want(resource.name(), scope), live)
+}
+
 fn here(want: &Value, live: &LiveState) -> bool {
     let node = live.node.as_str();
     let pinned = want.get("node").and_then(Value::as_str).is_none_or(|n| n == node);
@@ -365,6 +369,14 @@ fn hash(options: &Options, steps: &[Step]) -> String {
 }
 
 impl Plan {
+    /// The plan that does one step of this one, for who works on one resource at a time.
+    pub fn only(&self, reference: &Ref) -> Self {
+        let steps: Vec<Step> = self.steps.iter().filter(|s| s.resource == *reference).cloned().collect();
+        let mut summary = Summary::default();
+        count(&mut summary, &steps);
+        Self { hash: hash(&self.options, &steps), summary, options: self.options, steps }
+    }
+
     /// Whether there is nothing to do and nothing waits.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

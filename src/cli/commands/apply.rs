@@ -105,6 +105,7 @@ pub async fn accept(prepared: &Prepared, paths: &[PathBuf]) -> Result<BTreeMap<R
         .map(|resource| Acceptance {
             source: resource.places.file.as_deref().and_then(|f| sources.find(f)),
             uid: prepared.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
+            commit: None,
             resource: Arc::clone(resource),
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::get::item;
+use super::get::{item, line};
 use super::observe::look;
 use crate::cli::args::One;
 use crate::cli::error::{CliError, Exit, Result};
@@ -28,9 +28,11 @@ pub async fn run(session: &Session, args: &One) -> Result {
     let order = crate::plan::desired::order(&accepted.catalog);
     let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
     let plan = make(&goal, &live);
-    let mut document = item(reference, &live, &accepted, &plan);
+    let told = session.store_to_read().await?.statuses().await?.into_iter().collect();
+    let mut document = item(reference, &live, &accepted, &plan, &told);
     if let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut()) {
         status.shift_remove("pending");
+        status.shift_remove("conditions");
     }
     if let Some(told) = addresses(session, reference, &live).await
         && let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut())
@@ -38,8 +40,11 @@ pub async fn run(session: &Session, args: &One) -> Result {
         status.insert("addresses".to_owned(), serde_json::json!(told));
     }
     print!("{}", render::yaml(&document)?);
-    let mut only = plan.clone();
-    only.steps.retain(|s| s.resource == *reference);
+    if let Some(told) = told.get(reference) {
+        println!("\n{}", session.paint.strong("Conditions:"));
+        told.conditions.iter().for_each(|condition| println!("  {}", line(reference, condition)));
+    }
+    let only = plan.only(reference);
     if !only.steps.is_empty() {
         println!(
             "\n{}\n{}",

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod adopt;
+pub mod agent;
 pub mod apply;
 pub mod console;
 pub mod delete;

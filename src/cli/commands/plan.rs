@@ -18,6 +18,7 @@ use crate::plan::file::PlanFile;
 use crate::plan::live::LiveState;
 use crate::plan::make::{Goal, make};
 use crate::plan::model::Plan;
+use crate::plan::prune::{self, Refusal};
 
 /// Plans and prints.
 pub async fn run(session: &Session, args: &PlanArgs) -> Result {
@@ -165,39 +166,27 @@ fn pruned(live: &LiveState, loaded: &Loaded, paths: &[PathBuf], allow: Allow) ->
     if !allow.prune {
         return Ok(Vec::new());
     }
-    if !loaded.complete {
-        return Err(CliError::with_help(
+    let roots: BTreeSet<String> = paths.iter().map(|p| source_name(p)).collect();
+    prune::gone(&live.accepted, loaded, &roots, allow.prune_all).map_err(|refusal| match refusal {
+        Refusal::Incomplete => CliError::with_help(
             "`--prune` needs every source to be read whole and valid",
             "mend what is reported above, or leave `--prune` out",
-        ));
-    }
-    let with: BTreeSet<&str> = loaded.resources.iter().filter_map(|r| r.places.file.as_deref()).collect();
-    if let Some(empty) = loaded.sources.iter().find(|s| !with.contains(&*s.path)) {
-        return Err(CliError::with_help(
-            format!("`--prune` needs a manifest in every file, and {} holds none", empty.path),
+        ),
+        Refusal::Hollow(file) => CliError::with_help(
+            format!("`--prune` needs a manifest in every file, and {file} holds none"),
             "a file that was cut short looks like this; if what came from it shall go, remove the file",
-        ));
-    }
-    let roots: BTreeSet<String> = paths.iter().map(|p| source_name(p)).collect();
-    let there: BTreeSet<Ref> = loaded.resources.iter().map(|r| r.reference()).collect();
-    let ours = live.accepted.iter().filter(|(_, a)| a.source.as_ref().is_some_and(|s| roots.contains(s)));
-    let (kept, gone): (Vec<_>, Vec<_>) = ours.partition(|(r, _)| there.contains(r));
-    let all = kept.len() + gone.len();
-    if loaded.resources.is_empty() && !gone.is_empty() {
-        return Err(CliError::with_help(
+        ),
+        Refusal::Empty(all) => CliError::with_help(
             format!(
                 "the sources hold no manifest at all, and --prune would delete all {all} resources that came from them"
             ),
             "check the paths; to delete the resources name them with `reeve delete`",
-        ));
-    }
-    if gone.len() * 2 > all && gone.len() > 1 && !allow.prune_all {
-        return Err(CliError::with_help(
-            format!("--prune would delete {} of the {all} resources that came from these paths", gone.len()),
+        ),
+        Refusal::TooMany(gone, all) => CliError::with_help(
+            format!("--prune would delete {gone} of the {all} resources that came from these paths"),
             "check that the paths are right; if all of this shall go, add --prune-all",
-        ));
-    }
-    Ok(gone.into_iter().map(|(r, _)| r.clone()).collect())
+        ),
+    })
 }
 
 /// The name under which a path given on the command line is remembered as a source.
