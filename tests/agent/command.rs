@@ -23,7 +23,7 @@ fn vm(name: &str, weight: u32) -> String {
 }
 
 /// An agent that is killed when a test ends.
-struct Agent(Child);
+pub struct Agent(Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -33,10 +33,16 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    fn begin(place: &Place) -> Self {
+    /// One that follows the folder `manifests`.
+    pub fn begin(place: &Place) -> Self {
+        Self::with(place, "agent manifests")
+    }
+
+    /// One with these words.
+    pub fn with(place: &Place, words: &str) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(place.path("agent.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_reeve"));
-        command.args(["agent", "manifests"]).current_dir(place.path("")).env_clear();
+        command.args(words.split(' ')).current_dir(place.path("")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("REEVE_CONFIG", place.path("config.yaml")).env("REEVE_LOG", "reeve=debug,warn");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -44,7 +50,7 @@ impl Agent {
     }
 
     /// Asks it to end, and gives its exit status.
-    fn end(mut self) -> Option<i32> {
+    pub fn end(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.0.wait().unwrap().code()
@@ -57,8 +63,9 @@ fn weight(place: &Place, name: &str) -> Option<u64> {
     state["domains"][name]["running"]["spec"]["cpu"]["weight"].as_u64()
 }
 
+/// Waits until something is so, and shows the agent's log when it is not.
 #[track_caller]
-fn wait(place: &Place, what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait(place: &Place, what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !done() {
         let log = || std::fs::read_to_string(place.path("agent.log")).unwrap_or_default();
