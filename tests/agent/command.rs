@@ -57,10 +57,15 @@ impl Agent {
     }
 }
 
+/// What the hypervisor keeps of a guest.
+fn domain(place: &Place, name: &str) -> Option<Value> {
+    let state: Value = serde_json::from_slice(&std::fs::read(place.path("vms.json")).ok()?).ok()?;
+    state["domains"].get(name).cloned()
+}
+
 /// The weight that the hypervisor has for a guest that runs.
 fn weight(place: &Place, name: &str) -> Option<u64> {
-    let state: Value = serde_json::from_slice(&std::fs::read(place.path("vms.json")).ok()?).ok()?;
-    state["domains"][name]["running"]["spec"]["cpu"]["weight"].as_u64()
+    domain(place, name)?["running"]["spec"]["cpu"]["weight"].as_u64()
 }
 
 /// Waits until something is so, and shows the agent's log when it is not.
@@ -135,6 +140,7 @@ fn a_link_is_swapped_as_config_maps_are() {
 fn killed(times: u64) {
     let place = place();
     let mut chance = fastrand::Rng::with_seed(times);
+    let mut reached = std::collections::BTreeSet::new();
     for round in 0..times {
         let agent = Agent::begin(&place);
         for _ in 0..chance.u8(1..3) {
@@ -144,7 +150,9 @@ fn killed(times: u64) {
         }
         std::thread::sleep(Duration::from_millis(chance.u64(0..120)));
         drop(agent);
+        reached.extend(weight(&place, "a"));
     }
+    assert!(reached.len() > 20, "the agents were killed at their work, and not only before it: {reached:?}");
     place.write("manifests/a.yaml", &vm("a", 5_000));
     place.write("manifests/b.yaml", &vm("b", 6_000));
     let agent = Agent::begin(&place);
@@ -157,6 +165,9 @@ fn killed(times: u64) {
         std::thread::sleep(Duration::from_secs(1));
         agent.end() == Some(0) && open_effects(&place).is_empty()
     });
+    for name in ["a", "b"] {
+        assert_eq!(domain(&place, name).unwrap()["starts"], 1, "{name} was never restarted");
+    }
     let volumes = std::fs::read_dir(place.path("storage/images")).unwrap().flatten();
     let names: Vec<String> = volumes.map(|e| e.file_name().into_string().unwrap()).collect();
     let disks = names.iter().filter(|n| n.starts_with("vm-") && n.ends_with(".raw")).count();
