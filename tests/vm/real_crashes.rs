@@ -66,6 +66,9 @@ const BUTTON: [u8; 28] = [
     0xeb, 0xfd, // jmp hlt
 ];
 
+/// A disk that a guest lets go of without being asked.
+const DATA: &str = "    data: {storage: local, size: 4Mi, bus: scsi}";
+
 const IMAGE: &str = "apiVersion: reeve/v1
 kind: Image
 metadata: {name: guest}
@@ -132,7 +135,7 @@ impl Real {
     }
 
     fn want_first(&self) {
-        self.want(1, "    data: {storage: local, size: 4Mi}", "one");
+        self.want(1, DATA, "one");
     }
 
     /// The number libvirt gave to the running guest; another one after a restart.
@@ -206,7 +209,7 @@ fn a_create_killed_at_any_point_converges() {
 
 #[test]
 fn a_live_update_killed_at_any_point_converges_and_never_restarts_the_guest() {
-    let real = Real::new("update", Guest::Linux);
+    let real = Real::new("update", Guest::Button);
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");
@@ -232,6 +235,32 @@ fn a_live_update_killed_at_any_point_converges_and_never_restarts_the_guest() {
     });
 }
 
+#[test]
+fn a_seed_that_is_not_in_its_drive_comes_back_while_the_guest_runs() {
+    let real = Real::new("eject", Guest::Linux);
+    real.want_first();
+    real.place.expect(0, "apply m --yes");
+    let before = real.id().unwrap();
+    let drive = |file: &str| {
+        let disks = virsh(&["domblklist", &real.name]).unwrap();
+        let found =
+            disks.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()).find(|words| words[1].contains(file));
+        found.map(|words| words[0].to_owned())
+    };
+    let seed = drive("/seeds/").expect("the seed is in its drive");
+    // A killed exchange leaves the drive as this does.
+    virsh(&["change-media", &real.name, &seed, "--eject", "--live", "--force"]).expect("the seed is taken out");
+    real.want(1, DATA, "two");
+    let plan = real.place.expect(2, "plan m").out;
+    assert!(plan.contains("cloudInit.reconcile.hostname") && !plan.contains("restart"), "{plan}");
+    real.place.expect(0, "apply m --yes");
+    real.place.expect(0, "plan m");
+    assert_eq!(real.id().as_ref(), Some(&before), "the same guest runs");
+    assert_eq!(drive("/seeds/").as_ref(), Some(&seed));
+    real.delete();
+    real.assert_gone(0);
+}
+
 /// Removes the detached disk, which a delete rightly keeps.
 fn remove_kept(real: &Real) {
     for volume in real.volumes() {
@@ -246,7 +275,7 @@ fn a_restart_killed_at_any_point_is_finished() {
     at_every_point(|at| {
         real.want_first();
         real.place.expect(0, "apply m --yes");
-        real.want(2, "    data: {storage: local, size: 4Mi}", "one");
+        real.want(2, DATA, "one");
         let was_killed = killed(&real.place, "apply m --yes --allow restart", at);
         real.place.expect(0, "apply m --yes --allow restart");
         real.assert_settled(at);

@@ -78,8 +78,11 @@ pub async fn prepare(session: &Session, paths: &[PathBuf], live: Option<&Path>, 
     match live {
         Some(live) => offline(session, paths, live, allow),
         None => {
+            // Looking takes longest, so it begins first; a reader needs no more than what was there at some moment.
+            let world = session.world();
+            world.vms.read_ahead();
             let ledger = session.store_to_read().await?;
-            online(session, paths, allow, ledger).await
+            online(session, paths, allow, ledger, world).await
         }
     }
 }
@@ -108,10 +111,14 @@ fn offline(session: &Session, paths: &[PathBuf], live: &Path, allow: Allow) -> R
     })
 }
 
-/// The same against this host, with these records.
-pub async fn online(session: &Session, paths: &[PathBuf], allow: Allow, ledger: Ledger) -> Result<Prepared> {
-    let world = session.world();
-    world.vms.read_ahead();
+/// The same against this host, with these records; who is going to change something opened `world` after they were locked.
+pub async fn online(
+    session: &Session,
+    paths: &[PathBuf],
+    allow: Allow,
+    ledger: Ledger,
+    world: World,
+) -> Result<Prepared> {
     let accepted = ledger.accepted().await?;
     let unfinished = Unfinished::read(&ledger).await?;
     let (catalog, mut order, loaded) = if paths.is_empty() {

@@ -45,7 +45,8 @@ pub struct Machine {
     /// What each network card is connected to; `None` is nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<Name, Option<Link>>,
-    /// The cloud-init seed, an ISO file, on a read-only optical drive of its own that is in neither map.
+    /// The cloud-init seed, an ISO file, on a read-only optical drive of its own that is in neither map; an empty path where
+    /// nothing is in that drive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<PathBuf>,
 }

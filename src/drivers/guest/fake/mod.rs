@@ -112,6 +112,16 @@ impl Fake {
         inner.save();
     }
 
+    /// Takes the seed out of a running machine's drive, as an exchange that was broken off leaves it.
+    pub fn eject_seed(&self, name: &str) {
+        let mut inner = self.open();
+        let entry = inner.kept.domains.get_mut(name);
+        if let Some(seed) = entry.and_then(|e| e.running.as_mut()).and_then(|m| m.seed.as_mut()) {
+            seed.clear();
+        }
+        inner.save();
+    }
+
     /// Takes a machine away behind Reeve's back, whether it runs or not.
     pub fn lose(&self, name: &str) {
         let mut inner = self.open();

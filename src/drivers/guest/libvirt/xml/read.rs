@@ -1,6 +1,7 @@
 //! Reads a domain's XML into a machine: whoever made it, configured or running.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::{Element, Host, boot_order, cpu, devices, disk, hostdev, memory, nic, os};
 use crate::base::{Attempt as _, Fault, Name, Size};
@@ -105,7 +106,8 @@ fn read_disks(domain: &Element<'_>, machine: &mut Machine, names: &mut Names) ->
     if let Some(drive) = disk::seed(domain) {
         machine.seed = match disk::read(drive, &threads)?.1 {
             Some(Attachment::File { path, .. }) => Some(path),
-            _ => None,
+            None => Some(PathBuf::new()),
+            Some(_) => None,
         };
     }
     Ok(())
