@@ -35,7 +35,10 @@ impl Libvirtd {
             fs::create_dir_all(at(folder))?;
         }
         // No guest of the benchmark is protected from another, nor from root.
-        fs::write(at("etc/qemu.conf"), "security_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\n")?;
+        fs::write(
+            at("etc/qemu.conf"),
+            "security_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\nstdio_handler = \"file\"\n",
+        )?;
         let conf = format!("unix_sock_dir = \"{}\"\nauth_unix_rw = \"none\"\n", at("sock").display());
         fs::write(at("libvirtd.conf"), conf)?;
         let log = fs::File::create(at("libvirtd.log"))?;

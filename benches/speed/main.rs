@@ -4,6 +4,7 @@
 //! `tests/lab/setup` installs: libvirt is one of its own, with its own sockets and state, below a temporary directory.
 //! `specs/performance.md` says what is measured, and has figures.
 
+mod agent;
 mod hostile;
 mod libvirtd;
 mod machines;
@@ -20,7 +21,7 @@ use table::Table;
 /// One part of the benchmark, by the name it can be asked for.
 type Part = (&'static str, fn(&mut Table) -> Outcome<()>);
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 12] = [
     ("validate", offline::validate),
     ("plan", offline::plan),
     ("hostile", hostile::answer),
@@ -31,6 +32,8 @@ const PARTS: [Part; 10] = [
     ("store", store::writes),
     ("load", store::load),
     ("idle", store::idle),
+    ("agent", agent::edits),
+    ("start", agent::start),
 ];
 
 fn main() -> Outcome<()> {

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::Agent;
 use crate::base::Name;
 use crate::drivers::guest::Glance;
 use crate::kinds::{KindName, Ref};
 
-/// How often machines are glanced at.
+/// How often machines are glanced at although nothing was told of them.
 const TICK: Duration = Duration::from_secs(2);
+/// How long what is told is collected before machines are glanced at, and how many times longer than the last glance.
+const COLLECT: (Duration, u32) = (Duration::from_millis(10), 4);
 /// How long a stream that ended is slept over.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -22,11 +24,16 @@ impl Agent {
         match never {}
     }
 
-    /// Machines at a glance, every other second: those that look different are looked at.
+    /// Machines at a glance, when the hypervisor tells of a change and every other second: those that look different are
+    /// looked at. What was told is not looked into, so that nothing depends on its being complete.
     async fn follow_machines(&self) -> std::convert::Infallible {
         let mut last: Option<BTreeMap<String, Glance>> = None;
+        let (vms, clock) = (&self.world().vms, &self.world().clock);
+        let mut news = vms.news();
+        let mut took = Duration::ZERO;
         loop {
-            match self.world().vms.glance().await {
+            let begun = clock.elapsed();
+            match vms.glance().await {
                 Ok(now) => {
                     if let Some(before) = &last {
                         let names = before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
@@ -39,7 +46,14 @@ impl Agent {
                 // Whoever needs the machines says so in their conditions.
                 Err(fault) => tracing::debug!(%fault, "the machines cannot be glanced at"),
             }
-            self.world().clock.sleep(TICK).await;
+            took = clock.elapsed().saturating_sub(begun).max(took / 2);
+            tokio::select! {
+                () = clock.sleep(TICK) => {}
+                Some(()) = news.next() => {
+                    clock.sleep(COLLECT.0.max(took * COLLECT.1)).await;
+                    while news.next().now_or_never().flatten().is_some() {}
+                }
+            }
         }
     }
 

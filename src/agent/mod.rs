@@ -203,6 +203,8 @@ impl Agent {
 
     /// Asks for a look at everything.
     fn look_at_all(&self) {
+        // What nobody told of is found now or never.
+        self.world().vms.reread();
         let wanted = self.wanted();
         KindName::ALL.iter().for_each(|kind| self.touch(*kind));
         wanted.all().for_each(|reference| self.hint(&reference));

@@ -23,7 +23,7 @@ fn vm(name: &str, weight: u32) -> String {
 }
 
 /// An agent that is killed when a test ends.
-struct Agent(Child);
+pub struct Agent(Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -33,10 +33,16 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    fn begin(place: &Place) -> Self {
+    /// One that follows the folder `manifests`.
+    pub fn begin(place: &Place) -> Self {
+        Self::with(place, "agent manifests")
+    }
+
+    /// One with these words.
+    pub fn with(place: &Place, words: &str) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(place.path("agent.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_reeve"));
-        command.args(["agent", "manifests"]).current_dir(place.path("")).env_clear();
+        command.args(words.split(' ')).current_dir(place.path("")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("REEVE_CONFIG", place.path("config.yaml")).env("REEVE_LOG", "reeve=debug,warn");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -44,21 +50,27 @@ impl Agent {
     }
 
     /// Asks it to end, and gives its exit status.
-    fn end(mut self) -> Option<i32> {
+    pub fn end(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.0.wait().unwrap().code()
     }
 }
 
-/// The weight that the hypervisor has for a guest that runs.
-fn weight(place: &Place, name: &str) -> Option<u64> {
+/// What the hypervisor keeps of a guest.
+fn domain(place: &Place, name: &str) -> Option<Value> {
     let state: Value = serde_json::from_slice(&std::fs::read(place.path("vms.json")).ok()?).ok()?;
-    state["domains"][name]["running"]["spec"]["cpu"]["weight"].as_u64()
+    state["domains"].get(name).cloned()
 }
 
+/// The weight that the hypervisor has for a guest that runs.
+fn weight(place: &Place, name: &str) -> Option<u64> {
+    domain(place, name)?["running"]["spec"]["cpu"]["weight"].as_u64()
+}
+
+/// Waits until something is so, and shows the agent's log when it is not.
 #[track_caller]
-fn wait(place: &Place, what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait(place: &Place, what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !done() {
         let log = || std::fs::read_to_string(place.path("agent.log")).unwrap_or_default();
@@ -128,6 +140,7 @@ fn a_link_is_swapped_as_config_maps_are() {
 fn killed(times: u64) {
     let place = place();
     let mut chance = fastrand::Rng::with_seed(times);
+    let mut reached = std::collections::BTreeSet::new();
     for round in 0..times {
         let agent = Agent::begin(&place);
         for _ in 0..chance.u8(1..3) {
@@ -137,7 +150,9 @@ fn killed(times: u64) {
         }
         std::thread::sleep(Duration::from_millis(chance.u64(0..120)));
         drop(agent);
+        reached.extend(weight(&place, "a"));
     }
+    assert!(reached.len() > 20, "the agents were killed at their work, and not only before it: {reached:?}");
     place.write("manifests/a.yaml", &vm("a", 5_000));
     place.write("manifests/b.yaml", &vm("b", 6_000));
     let agent = Agent::begin(&place);
@@ -150,6 +165,9 @@ fn killed(times: u64) {
         std::thread::sleep(Duration::from_secs(1));
         agent.end() == Some(0) && open_effects(&place).is_empty()
     });
+    for name in ["a", "b"] {
+        assert_eq!(domain(&place, name).unwrap()["starts"], 1, "{name} was never restarted");
+    }
     let volumes = std::fs::read_dir(place.path("storage/images")).unwrap().flatten();
     let names: Vec<String> = volumes.map(|e| e.file_name().into_string().unwrap()).collect();
     let disks = names.iter().filter(|n| n.starts_with("vm-") && n.ends_with(".raw")).count();

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -290,6 +292,14 @@ pub trait VmDriver: Send + Sync {
 
     /// Begins to read what the next `list` shall give, for a caller that has something else to do until then.
     fn read_ahead(&self) {}
+
+    /// Forgets what was kept of earlier reads, so that the next `list` finds what nobody told of.
+    fn reread(&self) {}
+
+    /// Something for each change, or for many at once, that the hypervisor tells of; never anything where it tells nothing.
+    fn news(&self) -> BoxStream<'static, ()> {
+        futures::stream::pending().boxed()
+    }
 
     /// Every machine at a glance, cheap enough for every tick: who looks twice and sees the same needs to read nothing.
     ///

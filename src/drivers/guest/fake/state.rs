@@ -33,6 +33,9 @@ pub(super) struct Entry {
     pub configured: Machine,
     pub running: Option<Machine>,
     pub unnamed: BTreeMap<String, Vec<Name>>,
+    /// How often it was started while it did not run.
+    #[serde(default)]
+    pub starts: u64,
     /// What it can be taken back to, oldest first; with what it was then.
     #[serde(default)]
     pub moments: Vec<Moment>,
@@ -96,6 +99,7 @@ impl Entry {
             configured: machine.clone(),
             running: None,
             unnamed: BTreeMap::new(),
+            starts: 0,
             moments: Vec::new(),
             moment: None,
         }
@@ -119,6 +123,7 @@ impl Entry {
             configured: machine.clone(),
             running: power.active().then(|| machine.clone()),
             unnamed: unnamed.into_iter().filter(|(_, n)| !n.is_empty()).map(|(s, n)| (s.to_owned(), n)).collect(),
+            starts: 0,
             moments: Vec::new(),
             moment: None,
         }
@@ -142,6 +147,7 @@ impl Entry {
     pub fn start(&mut self) {
         if !self.power.active() {
             self.running = Some(self.configured.clone());
+            self.starts += 1;
         }
         (self.power, self.stop) = (Power::Running, None);
     }

@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::broadcast;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::cache::Cache;
 use super::connection::{Call, Done, Open, Pool};
@@ -63,6 +65,17 @@ impl Events {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Watch { connection, _subscription: subscription });
         Ok(())
+    }
+
+    /// Something for each event, or for many at once, while somebody listens; it goes on when a connection breaks.
+    pub fn news(&self) -> BoxStream<'static, ()> {
+        let told = stream::unfold(self.subscribe(), |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(_) | Err(RecvError::Lagged(_)) => Some(((), receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        });
+        told.boxed()
     }
 
     /// Every event from now on.

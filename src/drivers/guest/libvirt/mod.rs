@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -106,11 +107,6 @@ impl Libvirt {
     /// Which accelerators work here; what `reeve doctor` tells.
     pub fn accelerators(&self) -> &Accelerators {
         &self.accelerators
-    }
-
-    /// Reads every domain again at the next `list`, whatever events said.
-    pub fn reread(&self) {
-        self.cache.forget_all();
     }
 
     /// The machine with `accelerator: auto` turned into what works here.
@@ -192,6 +188,14 @@ impl VmDriver for Libvirt {
         let sight = self.sight.clone();
         let begun = tokio::spawn(async move { survey::list(&sight).await });
         *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+    }
+
+    fn reread(&self) {
+        self.cache.drop_all();
+    }
+
+    fn news(&self) -> BoxStream<'static, ()> {
+        self.events.news()
     }
 
     async fn glance(&self) -> Result<BTreeMap<String, Glance>, Fault> {
