@@ -2,6 +2,7 @@
 
 mod command;
 mod core;
+mod real_full_disk;
 mod real_libvirtd;
 mod real_node;
 mod sim;
