@@ -64,6 +64,7 @@ impl Libvirtd {
     }
 
     fn wait(&self) -> Outcome<()> {
+        reeve::drivers::guest::libvirt::load()?;
         // Its own error handler prints; nobody needs to read that it is not up yet.
         virt::error::clear_error_callback();
         for _ in 0..300 {

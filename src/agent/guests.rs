@@ -12,10 +12,15 @@ use crate::kinds::{KindName, Ref};
 
 /// How often machines are glanced at although nothing was told of them.
 const TICK: Duration = Duration::from_secs(2);
-/// How long what is told is collected before machines are glanced at, and how many times longer than the last glance.
+/// How long what is told is collected before machines are glanced at, and how many times longer than the last glance took.
 const COLLECT: (Duration, u32) = (Duration::from_millis(10), 4);
 /// How long a stream that ended is slept over.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// How long to collect after glances that took so long; no longer than without any news, however long the hypervisor hung.
+fn collect(took: Duration) -> Duration {
+    took.saturating_mul(COLLECT.1).clamp(COLLECT.0, TICK)
+}
 
 impl Agent {
     /// Follows machines and containers for as long as it is polled.
@@ -50,7 +55,7 @@ impl Agent {
             tokio::select! {
                 () = clock.sleep(TICK) => {}
                 Some(()) = news.next() => {
-                    clock.sleep(COLLECT.0.max(took * COLLECT.1)).await;
+                    clock.sleep(collect(took)).await;
                     while news.next().now_or_never().flatten().is_some() {}
                 }
             }
@@ -76,5 +81,18 @@ impl Agent {
                 self.hint(&reference);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hypervisor_that_hung_makes_nobody_wait_for_news() {
+        assert_eq!(collect(Duration::ZERO), COLLECT.0);
+        assert_eq!(collect(Duration::from_millis(50)), Duration::from_millis(200));
+        assert_eq!(collect(Duration::from_secs(60)), TICK);
+        assert_eq!(collect(Duration::MAX), TICK);
     }
 }

@@ -111,6 +111,7 @@ impl Open {
     ///
     /// Without an event loop, and in drivers inside this process, nothing keeps the connection alive.
     pub fn new(uri: &str) -> Done<Self> {
+        ffi::prepare()?;
         let open = Self(Connect::open(Some(uri))?);
         let _ = open.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
         Ok(open)
@@ -236,7 +237,6 @@ impl Pool {
         call: Call,
         mut work: impl FnMut(&Connect) -> Done<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        ffi::prepare();
         let Call { doing, deadline, again } = call;
         let (send, receive) = oneshot::channel();
         let job: Job = Box::new(move |shared| {

@@ -1,5 +1,5 @@
-//! What libvirt has and the safe binding lacks: the one place with unsafe code but the process's end. Every function here
-//! takes and gives plain Rust values; nothing of C gets out.
+//! What libvirt has and the safe binding lacks: the one place with unsafe code but `library` and the process's end. Every
+//! function here takes and gives plain Rust values; nothing of C gets out.
 //!
 //! - the event loop, on a thread of its own for the whole process, and domain events as [`Event`]s;
 //! - the state of all domains in one call;
@@ -22,10 +22,12 @@ use super::connection::Open;
 use super::error::Failure;
 use crate::base::Fault;
 
-/// Readies libvirt's client side, once for the whole process: no printing of errors.
-pub fn prepare() {
+/// Readies libvirt's client side, once for the whole process: it is loaded, and prints no errors.
+pub fn prepare() -> Result<(), Fault> {
     static READY: Once = Once::new();
+    super::library::load()?;
     READY.call_once(virt::error::clear_error_callback);
+    Ok(())
 }
 
 /// Starts the event loop, once for the whole process.
@@ -36,6 +38,7 @@ pub fn run_events() -> Result<(), Fault> {
     static RUNNING: OnceLock<Result<(), Fault>> = OnceLock::new();
     RUNNING
         .get_or_init(|| {
+            prepare()?;
             virt::event::event_register_default_impl().map_err(|e| super::error::fault(&e))?;
             std::thread::Builder::new()
                 .name("libvirt-events".into())

@@ -14,6 +14,7 @@
 //! start .. undefine lifecycle
 //! snapshots, agent  snapshot, agent
 //! capabilities      capabilities, probe
+//! (the library)     library    -> loaded when the first connection is opened
 //! ```
 
 mod agent;
@@ -23,6 +24,7 @@ pub mod connection;
 mod error;
 mod events;
 mod ffi;
+mod library;
 mod lifecycle;
 mod live;
 mod log;
@@ -47,6 +49,7 @@ use uuid::Uuid;
 pub use capabilities::{Accelerators, Finding, Kvm};
 pub use connection::{Call, Done, Limits, Pool, SYSTEM};
 pub use error::Failure;
+pub use library::load;
 
 use super::{
     Capabilities, Changed, Domain, Glance, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target, VmDriver,
