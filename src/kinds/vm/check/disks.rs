@@ -116,11 +116,11 @@ impl Rule<'_, '_, '_> {
             self.error("vm/disk-size", "size", message, &format!("write {next}"));
         }
         let Some(format) = self.disk.format else { return };
-        let formats = kind.map(|k| k.abilities().formats);
+        let formats = kind.map(|k| (k.abilities().formats)(Content::Images));
         if format == Format::Subvol || formats.is_some_and(|f| !f.contains(&format)) {
             let message = format!("storage/{name} has no disks of format {}", format.word());
             let help = formats.map_or("use raw or qcow2".to_owned(), |found| {
-                let usable = found.iter().copied().filter(|f| *f != Format::Subvol).map(Format::word);
+                let usable = found.iter().copied().map(Format::word);
                 format!("it has {}", usable.collect::<Vec<_>>().join(", "))
             });
             self.error("vm/disk-format", "format", message, &help);
