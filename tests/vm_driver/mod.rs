@@ -1,5 +1,6 @@
 //! Drivers for virtual machines: one suite for all of them.
 
+mod fake;
 mod machines;
 #[cfg(feature = "libvirt")]
 mod real_libvirt;

@@ -183,6 +183,37 @@ async fn real_libvirt_takes_a_machine_from_nothing_to_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn real_libvirt_shows_at_a_glance_what_changed() {
+    suite::glances(&Real::new("g").await).await;
+}
+
+/// A change by another than this process is told by an event, and read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_libvirt_tells_of_changes_by_others() {
+    let (watcher, other) = (driver(), driver());
+    let (name, uuid, record) = ("libvirt-test-told", Uuid::new_v4(), record());
+    let (machine, none) = (settled(&Machine::default()), BTreeMap::new());
+    other.define(name, uuid, &machine, &record, &none).await.unwrap();
+    let before = watcher.glance().await.unwrap()[name];
+    watcher.list().await.unwrap();
+    let mut described = machine.clone();
+    described.spec.description = Some("by another".into());
+    other.define(name, uuid, &described, &record, &none).await.unwrap();
+    let mut now = before;
+    for _ in 0..100 {
+        now = watcher.glance().await.unwrap()[name];
+        if now != before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let read = watcher.list().await.unwrap().remove(name).unwrap().unwrap();
+    other.undefine(&Target { name, uuid, owner: Some(record.mark.uid) }).await.unwrap();
+    assert_ne!(now.version, before.version);
+    assert_eq!(read.configured.spec.description.as_deref(), Some("by another"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn real_libvirt_touches_only_the_machine_that_is_meant() {
     suite::identity(&Real::new("i").await).await;
 }

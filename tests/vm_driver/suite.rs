@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reeve::base::{FaultKind, Mark, Rate, Size, Uid};
-use reeve::drivers::guest::{Changed, Domain, Link, Machine, Power, Record, Stop, Target, VmDriver};
+use reeve::drivers::guest::{Changed, Domain, Glance, Link, Machine, Power, Record, Stop, Target, VmDriver};
 use reeve::drivers::storage::Attachment;
 use reeve::kinds::vm::*;
 use uuid::Uuid;
@@ -166,6 +166,46 @@ pub async fn lifecycle(subject: &dyn Subject) {
         assert_eq!(driver.find(&case.name).await.unwrap(), None);
         assert!(!driver.list().await.unwrap().contains_key(&case.name));
     }
+}
+
+/// A glance shows every machine's state, and that something changed, whoever changed it.
+pub async fn glances(subject: &dyn Subject) {
+    let case = Case::new(subject, "glance");
+    let driver = subject.driver();
+    let glance = async || driver.glance().await.unwrap().remove(&case.name);
+    assert_eq!(glance().await, None);
+    case.define().await;
+    let defined = glance().await.unwrap();
+    assert_eq!((defined.uuid, defined.power, defined.stop), (case.uuid, Power::Stopped, Some(Stop::Never)));
+    assert_eq!(driver.list().await.unwrap().remove(&case.name).unwrap().unwrap(), case.found().await);
+    assert_eq!(glance().await, Some(defined), "reading changes nothing");
+
+    let mut record = case.record.clone();
+    record.notes.insert("note".into(), "changed".into());
+    driver.set_record(&case.target(), &record).await.unwrap();
+    let marked = changed(&case, &defined).await;
+    assert_eq!(driver.list().await.unwrap().remove(&case.name).unwrap().unwrap().record, Some(record));
+
+    driver.start(&case.target()).await.unwrap();
+    let started = changed(&case, &marked).await;
+    assert_eq!((started.power, started.stop), (Power::Running, None));
+    driver.destroy(&case.target()).await.unwrap();
+    let ended = changed(&case, &started).await;
+    assert_eq!((ended.power, ended.stop), (Power::Stopped, Some(Stop::Destroyed)));
+    case.clear().await;
+    assert_eq!(glance().await, None);
+}
+
+/// The first glance that is another than `before`; an event may take a moment.
+async fn changed(case: &Case<'_>, before: &Glance) -> Glance {
+    for _ in 0..100 {
+        let now = case.driver().glance().await.unwrap()[&case.name];
+        if now != *before {
+            return now;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("nothing changed: {before:?}");
 }
 
 /// Nothing is done to a machine that is not the one meant.

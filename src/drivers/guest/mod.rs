@@ -197,6 +197,20 @@ pub struct Domain {
     pub unnamed: BTreeMap<String, Vec<Name>>,
 }
 
+/// A machine at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Glance {
+    /// Its identifier.
+    pub uuid: Uuid,
+    /// Whether it runs.
+    pub power: Power,
+    /// Why not, when it does not.
+    pub stop: Option<Stop>,
+    /// Another number than before, as long as this process lives, when something else of the machine changed or may have.
+    pub version: u64,
+}
+
 /// Which machine is meant, and whose it must be.
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
@@ -272,6 +286,23 @@ pub trait VmDriver: Send + Sync {
 
     /// Every machine, ours or not, in as few calls as it takes; one that cannot be read is an `Err` of its own.
     async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault>;
+
+    /// Every machine at a glance, cheap enough for every tick: who looks twice and sees the same needs to read nothing.
+    ///
+    /// What a hypervisor does not tell of (libvirt: a configuration edited without an event) does not show here; `list`
+    /// after a while, or `find`, is what finds it.
+    async fn glance(&self) -> Result<BTreeMap<String, Glance>, Fault> {
+        let seen = |(name, domain): (String, Result<Domain, Fault>)| {
+            let domain = domain?;
+            let text = serde_json::to_string(&domain)
+                .map_err(|e| Fault::other(format!("domain {name} cannot be written down: {e}")))?;
+            let mut hash = std::hash::DefaultHasher::new();
+            std::hash::Hash::hash(&text, &mut hash);
+            let version = std::hash::Hasher::finish(&hash);
+            Ok((name, Glance { uuid: domain.uuid, power: domain.power, stop: domain.stop, version }))
+        };
+        self.list().await?.into_iter().map(seen).collect()
+    }
 
     /// One machine by name, read now.
     async fn find(&self, name: &str) -> Result<Option<Domain>, Fault>;

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 use virt::connect::Connect;
 
+use super::cache::Cache;
 use super::connection::{Call, Done, Pool};
 use super::ffi::{Event, Subscription};
-use super::survey::Cache;
 use crate::base::Fault;
 
 /// Events of one libvirt.

@@ -254,6 +254,58 @@ impl Stats {
 
 /// These groups of statistics of all domains that the flags select, in one call.
 pub fn all_stats(connection: &Connect, groups: u32, flags: u32) -> Result<Vec<Stats>, Error> {
+    each_record(connection, groups, flags, |domain, values| {
+        // SAFETY: domain and values are a record's.
+        unsafe {
+            let uuid = uuid_of(domain)?;
+            Some(Stats { uuid, values: values.iter().map(|v| (owned(v.field.as_ptr()), value(v))).collect() })
+        }
+    })
+}
+
+/// A domain as one bulk call tells it.
+pub struct Brief {
+    /// To ask for more.
+    pub handle: Domain,
+    /// Its identifier.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its number while it runs.
+    pub id: Option<u32>,
+    /// libvirt's `virDomainState` and the reason that goes with it.
+    pub state: Option<(u32, i32)>,
+}
+
+/// Every domain with its state, in one call.
+pub fn briefs(connection: &Connect) -> Result<Vec<Brief>, Error> {
+    each_record(connection, sys::VIR_DOMAIN_STATS_STATE, 0, |domain, values| {
+        // SAFETY: domain and values are a record's; the handle has a reference of its own.
+        unsafe {
+            let uuid = uuid_of(domain)?;
+            let named = |name: &CStr| values.iter().find(|v| CStr::from_ptr(v.field.as_ptr()) == name);
+            let number = |name| match value(named(name)?) {
+                Value::Number(n) => i32::try_from(n).ok(),
+                _ => None,
+            };
+            let state = number(c"state.state").map(|s| (s.cast_unsigned(), number(c"state.reason").unwrap_or(0)));
+            let id = Some(sys::virDomainGetID(domain)).filter(|id| *id != u32::MAX);
+            let name = owned(sys::virDomainGetName(domain));
+            if sys::virDomainRef(domain) < 0 {
+                return None;
+            }
+            Some(Brief { handle: Domain::from_ptr(domain), uuid, name, id, state })
+        }
+    })
+}
+
+/// What `take` makes of each domain and its values in one bulk call; `None` leaves a domain out.
+fn each_record<T>(
+    connection: &Connect,
+    groups: u32,
+    flags: u32,
+    mut take: impl FnMut(Dom, &[sys::virTypedParameter]) -> Option<T>,
+) -> Result<Vec<T>, Error> {
     let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is open and `records` is where libvirt puts its list.
     let count = unsafe { sys::virConnectGetAllDomainStats(connection.as_ptr(), groups, &raw mut records, flags) };
@@ -263,10 +315,9 @@ pub fn all_stats(connection: &Connect, groups: u32, flags: u32) -> Result<Vec<St
         // SAFETY: libvirt gave a list of `count` valid records, each with `nparams` parameters.
         unsafe {
             let record = &**records.add(i);
-            let Some(uuid) = uuid_of(record.dom) else { continue };
             let length = usize::try_from(record.nparams).unwrap_or(0);
             let values = if length == 0 { &[][..] } else { std::slice::from_raw_parts(record.params, length) };
-            all.push(Stats { uuid, values: values.iter().map(|v| (owned(v.field.as_ptr()), value(v))).collect() });
+            all.extend(take(record.dom, values));
         }
     }
     // SAFETY: the list came from libvirt and is given back once.

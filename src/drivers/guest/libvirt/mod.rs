@@ -7,7 +7,8 @@
 //! of what is there, and done to the running guest first where that works without a restart (`reconfigure`).
 //!
 //! ```text
-//! list, find        survey     -> xml::read
+//! list, find        survey     -> xml::read; cache keeps what was read until events say that it changed
+//! glance            survey, with no XML at all
 //! define            lifecycle  -> xml::build
 //! reconfigure       reconfigure-> xml::overlay, xml::patch; live: one libvirt call a change
 //! start .. undefine lifecycle
@@ -15,6 +16,7 @@
 //! capabilities      capabilities, probe
 //! ```
 
+mod cache;
 mod capabilities;
 pub mod connection;
 mod error;
@@ -30,6 +32,7 @@ pub mod xml;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,12 +44,12 @@ pub use connection::{Call, Done, Limits, Pool, SYSTEM};
 pub use error::Failure;
 
 use super::{
-    Capabilities, Changed, Domain, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target, VmDriver,
+    Capabilities, Changed, Domain, Glance, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target, VmDriver,
 };
 use crate::base::{Fault, FaultKind, Uid};
 use crate::kinds::vm::Accelerator;
+use cache::Cache;
 use events::Events;
-use survey::Cache;
 
 /// The driver.
 pub struct Libvirt {
@@ -56,6 +59,8 @@ pub struct Libvirt {
     capabilities: OnceCell<Capabilities>,
     cache: Arc<Cache>,
     events: Arc<Events>,
+    /// How often everything was listed.
+    looks: AtomicUsize,
 }
 
 impl Libvirt {
@@ -69,6 +74,7 @@ impl Libvirt {
             capabilities: OnceCell::new(),
             cache,
             events,
+            looks: AtomicUsize::new(0),
             pool,
         }
     }
@@ -149,6 +155,10 @@ impl VmDriver for Libvirt {
 
     async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
         survey::list(self).await
+    }
+
+    async fn glance(&self) -> Result<BTreeMap<String, Glance>, Fault> {
+        survey::glance(self).await
     }
 
     async fn find(&self, name: &str) -> Result<Option<Domain>, Fault> {

@@ -1,11 +1,11 @@
 //! Reads what is there: every domain in as few calls as it takes.
 //!
-//! One call lists the domains, one tells the state of all. The XML of each costs a call of its own, so it is fetched over
-//! several connections at once, and not at all where events say that nothing changed since it was read last.
+//! One call lists the domains and tells the state of all. The XML of each costs a call of its own, so several are fetched
+//! at once, and none where events say that nothing changed since it was read last.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -15,77 +15,17 @@ use virt_sys as sys;
 
 use super::connection::{Call, Done};
 use super::error::Failure;
+use super::ffi::Brief;
 use super::xml::{self, Element, Host, mark};
 use super::{Libvirt, ffi, lifecycle};
 use crate::base::{Fault, Name, Size};
-use crate::drivers::guest::{Domain, Machine, Power, Stop};
+use crate::drivers::guest::{Domain, Glance, Machine, Power, Stop};
 use crate::kinds::vm::Media;
 
-/// From this many domains on, several connections fetch.
-const SHARE_FROM: usize = 64;
-
-/// Domains as they were read, until something says that they changed.
-#[derive(Default)]
-pub struct Cache {
-    inner: Mutex<Inner>,
-    clock: AtomicU64,
-    lists: AtomicUsize,
-}
-
-#[derive(Default)]
-struct Inner {
-    domains: HashMap<Uuid, (Option<u32>, Seen)>,
-    /// When each domain changed last, on our own clock.
-    touched: HashMap<Uuid, u64>,
-    all_touched: u64,
-}
-
-impl Cache {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Something changed about this domain.
-    pub fn forget(&self, uuid: Uuid) {
-        let now = self.clock.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut inner = self.lock();
-        inner.domains.remove(&uuid);
-        inner.touched.insert(uuid, now);
-    }
-
-    /// Anything may have changed.
-    pub fn forget_all(&self) {
-        let now = self.clock.fetch_add(1, Ordering::SeqCst) + 1;
-        *self.lock() = Inner { all_touched: now, ..Inner::default() };
-    }
-
-    fn get(&self, uuid: Uuid, id: Option<u32>) -> Option<Seen> {
-        self.lock().domains.get(&uuid).filter(|(known, _)| *known == id).map(|(_, seen)| seen.clone())
-    }
-
-    /// Keeps what was read, unless it changed after `since`.
-    fn put(&self, id: Option<u32>, seen: Seen, since: u64) {
-        let mut inner = self.lock();
-        let uuid = seen.0.uuid;
-        if inner.all_touched <= since && inner.touched.get(&uuid).is_none_or(|at| *at <= since) {
-            inner.domains.insert(uuid, (id, seen));
-        }
-    }
-
-    fn keep_only(&self, there: &HashMap<Uuid, Found>) {
-        let mut inner = self.lock();
-        inner.domains.retain(|uuid, _| there.contains_key(uuid));
-        inner.touched.retain(|uuid, _| there.contains_key(uuid));
-    }
-}
-
-/// A domain as the list has it.
-#[derive(Debug, Clone)]
-struct Found {
-    name: String,
-    id: Option<u32>,
-    state: Option<(u32, i32)>,
-}
+/// A thread more for each so many domains; one connection serves several requests at a time.
+const SHARE: usize = 16;
+/// libvirt serves no more than five requests of one client at a time.
+const MOST_THREADS: usize = 4;
 
 /// How long a guest that was started may take to give back the memory it was not meant to have.
 const SETTLING: Duration = Duration::from_secs(180);
@@ -93,57 +33,43 @@ const SETTLING: Duration = Duration::from_secs(180);
 type Listed = BTreeMap<String, Result<Seen, Fault>>;
 
 /// A domain with the names of its devices by what identifies them.
-type Seen = (Arc<Domain>, Arc<xml::Names>);
+pub type Seen = (Arc<Domain>, Arc<xml::Names>);
 
 /// Every domain.
 pub async fn list(libvirt: &Libvirt) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
     // One look needs no events; whoever looks again gets them.
-    if libvirt.cache.lists.fetch_add(1, Ordering::Relaxed) > 0
-        && let Err(fault) = libvirt.events.listen(&libvirt.pool).await
-    {
-        tracing::debug!(%fault, "reading every domain, without events");
+    if libvirt.looks.fetch_add(1, Ordering::Relaxed) > 0 {
+        listen(libvirt).await;
     }
     let listening = libvirt.events.listening();
-    let since = libvirt.cache.clock.load(Ordering::SeqCst);
+    let since = libvirt.cache.now();
     let (cache, host) = (libvirt.cache.clone(), libvirt.host);
     let call = Call::read("listing libvirt's domains");
-    let (found, mut listed, missing) = libvirt
+    let (ids, mut listed) = libvirt
         .pool
         .call(call, move |connection| {
-            let handles = connection.list_all_domains(0)?;
-            let found = states(connection, &handles)?;
+            let mut ids = HashMap::new();
             let mut listed = Listed::new();
             let mut missing = Vec::new();
-            for handle in handles {
-                let uuid = handle.get_uuid()?;
-                let Some(seen) = found.get(&uuid) else { continue };
-                match cache.get(uuid, seen.id).filter(|_| listening) {
+            for brief in briefs(connection)? {
+                ids.insert(brief.uuid, brief.id);
+                match cache.get(brief.uuid, brief.id).filter(|_| listening) {
                     Some((known, names)) => {
-                        let known = Arc::new(with_state(&known, seen));
-                        listed.insert(seen.name.clone(), Ok((known, names)));
+                        let known = Arc::new(with_state(&known, &brief));
+                        listed.insert(brief.name, Ok((known, names)));
                     }
-                    None => missing.push((uuid, handle)),
+                    None => missing.push(brief),
                 }
             }
-            if missing.len() < SHARE_FROM {
-                for (_, handle) in missing.drain(..) {
-                    add(&mut listed, &handle, &found, host);
-                }
-            }
-            let missing: Vec<Uuid> = missing.into_iter().map(|(uuid, _)| uuid).collect();
-            Ok((Arc::new(found), listed, Arc::new(missing)))
+            fetch(&missing, host, &mut listed);
+            Ok((ids, listed))
         })
         .await?;
-    if !missing.is_empty() {
-        for part in fetch_shared(libvirt, &found, &missing).await {
-            listed.extend(part?);
-        }
-    }
     add_sizes(libvirt, &mut listed).await;
     if listening {
-        libvirt.cache.keep_only(&found);
+        libvirt.cache.keep_only(&ids.keys().copied().collect(), since);
         for seen in listed.values().flatten() {
-            let id = found.get(&seen.0.uuid).and_then(|f| f.id);
+            let id = ids.get(&seen.0.uuid).copied().flatten();
             libvirt.cache.put(id, seen.clone(), since);
         }
     }
@@ -151,95 +77,106 @@ pub async fn list(libvirt: &Libvirt) -> Result<BTreeMap<String, Result<Domain, F
     Ok(listed.into_iter().map(|(name, seen)| (name, seen.map(own))).collect())
 }
 
-/// Name, number and state of each, in one more call.
-fn states(connection: &Connect, handles: &[Handle]) -> Done<HashMap<Uuid, Found>> {
-    let mut found = HashMap::with_capacity(handles.len());
-    for handle in handles {
-        found.insert(handle.get_uuid()?, Found { name: handle.get_name()?, id: handle.get_id(), state: None });
+/// Every domain at a glance: one call, and no XML.
+pub async fn glance(libvirt: &Libvirt) -> Result<BTreeMap<String, Glance>, Fault> {
+    listen(libvirt).await;
+    if !libvirt.events.listening() {
+        libvirt.cache.forget_all();
     }
-    // libvirt's test driver has no such call in older versions; then no state is known here.
-    let stats = ffi::all_stats(connection, sys::VIR_DOMAIN_STATS_STATE, 0).unwrap_or_default();
-    for stat in stats {
-        let number = |name| stat.number(name).and_then(|n| i32::try_from(n).ok());
-        if let (Some(found), Some(state)) = (found.get_mut(&stat.uuid), number("state.state")) {
-            found.state = Some((state.cast_unsigned(), number("state.reason").unwrap_or(0)));
-        }
-    }
-    for handle in handles {
-        if let Some(found) = found.get_mut(&handle.get_uuid()?)
-            && found.state.is_none()
-        {
-            found.state = handle.get_state().ok();
-        }
-    }
-    Ok(found)
+    let cache = libvirt.cache.clone();
+    let call = Call::read("looking at libvirt's domains");
+    let all = libvirt.pool.call(call, move |connection| {
+        let briefs = briefs(connection)?;
+        // Taken after the look: what changed meanwhile is read after it changed.
+        let versions = cache.versions(briefs.iter().map(|b| b.uuid));
+        let seen = briefs.into_iter().zip(versions).map(|(brief, version)| {
+            let (power, stop) = power_of(&brief);
+            (brief.name, Glance { uuid: brief.uuid, power, stop, version })
+        });
+        Ok(seen.collect())
+    });
+    all.await
 }
 
-/// Fetches over all connections at once; each takes the next domain that nobody has taken.
-async fn fetch_shared(
-    libvirt: &Libvirt,
-    found: &Arc<HashMap<Uuid, Found>>,
-    missing: &Arc<Vec<Uuid>>,
-) -> Vec<Result<Listed, Fault>> {
-    let next = Arc::new(AtomicUsize::new(0));
-    let host = libvirt.host;
-    let calls = (0..libvirt.pool.width()).map(|_| {
-        let (found, missing, next) = (found.clone(), missing.clone(), next.clone());
-        libvirt.pool.call(Call::read("reading libvirt's domains"), move |connection| {
-            // A handle belongs to its connection, and one list is cheaper than a look-up each.
-            let handles: HashMap<Uuid, Handle> = connection
-                .list_all_domains(0)?
-                .into_iter()
-                .filter_map(|handle| Some((handle.get_uuid().ok()?, handle)))
-                .collect();
-            let mut listed = Listed::new();
-            while let Some(uuid) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some(handle) = handles.get(uuid) {
-                    add(&mut listed, handle, &found, host);
-                }
+/// Listens for events; without them every look reads everything.
+async fn listen(libvirt: &Libvirt) {
+    if let Err(fault) = libvirt.events.listen(&libvirt.pool).await {
+        tracing::debug!(%fault, "reading every domain, without events");
+    }
+}
+
+/// Every domain with its state.
+fn briefs(connection: &Connect) -> Done<Vec<Brief>> {
+    if let Ok(briefs) = ffi::briefs(connection) {
+        return Ok(briefs);
+    }
+    // libvirt's test driver has no such call in older versions.
+    let handles = connection.list_all_domains(0)?;
+    let brief = |handle: Handle| {
+        let (uuid, name, id, state) =
+            (handle.get_uuid()?, handle.get_name()?, handle.get_id(), handle.get_state().ok());
+        Ok(Brief { handle, uuid, name, id, state })
+    };
+    handles.into_iter().map(brief).collect()
+}
+
+/// Reads domains into the list, several at a time where they are many; each thread takes the next nobody has taken.
+fn fetch(missing: &[Brief], host: Host, listed: &mut Listed) {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut listed = Listed::new();
+        while let Some(brief) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            add(&mut listed, brief, host);
+        }
+        listed
+    };
+    let threads = missing.len().div_ceil(SHARE).min(MOST_THREADS);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(take)).collect();
+        listed.extend(take());
+        for other in others {
+            match other.join() {
+                Ok(part) => listed.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
-            Ok(listed)
-        })
+        }
     });
-    futures::future::join_all(calls).await
 }
 
 /// Reads one domain into the list; one that is gone is left out.
-fn add(listed: &mut Listed, handle: &Handle, found: &HashMap<Uuid, Found>, host: Host) {
-    let Ok(uuid) = handle.get_uuid() else { return };
-    let Some(seen) = found.get(&uuid) else { return };
-    match read(handle, seen, uuid, host) {
-        Ok(domain) => drop(listed.insert(seen.name.clone(), Ok(domain))),
+fn add(listed: &mut Listed, brief: &Brief, host: Host) {
+    match read(brief, host) {
+        Ok(domain) => drop(listed.insert(brief.name.clone(), Ok(domain))),
         Err(failure) if failure.not_found() => {}
         Err(failure) => {
-            let fault = Fault::from(failure).context(format!("reading domain {}", seen.name));
-            listed.insert(seen.name.clone(), Err(fault));
+            let fault = Fault::from(failure).context(format!("reading domain {}", brief.name));
+            listed.insert(brief.name.clone(), Err(fault));
         }
     }
 }
 
 /// Reads one domain, both as it is configured and as it runs.
-fn read(handle: &Handle, seen: &Found, uuid: Uuid, host: Host) -> Done<Seen> {
-    let inactive = handle.get_xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-    let live = if seen.id.is_some() { Some(handle.get_xml_desc(0)?) } else { None };
-    Ok(parse(&inactive, live.as_deref(), seen, uuid, host)?)
+fn read(brief: &Brief, host: Host) -> Done<Seen> {
+    let inactive = brief.handle.get_xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+    let live = if brief.id.is_some() { Some(brief.handle.get_xml_desc(0)?) } else { None };
+    Ok(parse(&inactive, live.as_deref(), brief, host)?)
 }
 
-fn parse(inactive: &str, live: Option<&str>, seen: &Found, uuid: Uuid, host: Host) -> Result<Seen, Fault> {
+fn parse(inactive: &str, live: Option<&str>, brief: &Brief, host: Host) -> Result<Seen, Fault> {
     let domain = Element::read(inactive)?;
     let (configured, names) = xml::read(&domain, host, None)?;
     let running = match live {
         Some(text) => {
             let live = Element::read(text)?;
             let (mut running, _) = xml::read(&live, host, Some(&names))?;
-            xml::settle(&mut running, &configured, has_just_started(&seen.name));
+            xml::settle(&mut running, &configured, has_just_started(&brief.name));
             Some(running)
         }
         None => None,
     };
     let domain = Domain {
-        name: seen.name.clone(),
-        uuid,
+        name: brief.name.clone(),
+        uuid: brief.uuid,
         record: mark::find(&domain)?,
         power: Power::Stopped,
         stop: None,
@@ -247,7 +184,7 @@ fn parse(inactive: &str, live: Option<&str>, seen: &Found, uuid: Uuid, host: Hos
         running,
         unnamed: names.unnamed.clone(),
     };
-    Ok((Arc::new(with_state(&domain, seen)), Arc::new(names)))
+    Ok((Arc::new(with_state(&domain, brief)), Arc::new(names)))
 }
 
 /// Whether QEMU was started within the last minutes, which the age of its file says.
@@ -257,15 +194,18 @@ pub fn has_just_started(name: &str) -> bool {
     started.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < SETTLING)
 }
 
-fn with_state(domain: &Domain, seen: &Found) -> Domain {
-    let mut domain = domain.clone();
-    let (state, reason) = seen.state.unwrap_or((sys::VIR_DOMAIN_NOSTATE, 0));
-    domain.power = lifecycle::power_of(state);
-    if domain.power == Power::Paused && reason.cast_unsigned() == sys::VIR_DOMAIN_PAUSED_IOERROR {
-        domain.power = Power::Halted;
-    }
-    domain.stop = (!domain.power.active()).then(|| stop_of(state, reason));
-    domain
+fn with_state(domain: &Domain, brief: &Brief) -> Domain {
+    let (power, stop) = power_of(brief);
+    Domain { power, stop, ..domain.clone() }
+}
+
+fn power_of(brief: &Brief) -> (Power, Option<Stop>) {
+    let (state, reason) = brief.state.unwrap_or((sys::VIR_DOMAIN_NOSTATE, 0));
+    let power = match lifecycle::power_of(state) {
+        Power::Paused if reason.cast_unsigned() == sys::VIR_DOMAIN_PAUSED_IOERROR => Power::Halted,
+        power => power,
+    };
+    (power, (!power.active()).then(|| stop_of(state, reason)))
 }
 
 fn stop_of(state: u32, reason: i32) -> Stop {
@@ -343,14 +283,14 @@ pub async fn find(libvirt: &Libvirt, name: &str) -> Result<Option<Domain>, Fault
                 Err(failure) if failure.not_found() => return Ok(None),
                 Err(failure) => return Err(failure),
             };
-            let uuid = handle.get_uuid()?;
-            let seen = Found { name: wanted.clone(), id: handle.get_id(), state: Some(handle.get_state()?) };
-            match read(&handle, &seen, uuid, host) {
+            let (uuid, id, state) = (handle.get_uuid()?, handle.get_id(), Some(handle.get_state()?));
+            let brief = Brief { handle, uuid, name: wanted.clone(), id, state };
+            match read(&brief, host) {
                 Ok((domain, names)) => {
                     let mut domain = Arc::unwrap_or_clone(domain);
                     if let Some(running) = &mut domain.running {
                         for (target, name) in names.disks() {
-                            if let Ok(info) = handle.get_block_info(&target, 0) {
+                            if let Ok(info) = brief.handle.get_block_info(&target, 0) {
                                 set_size(running, &name, info.capacity);
                             }
                         }
