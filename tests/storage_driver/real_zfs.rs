@@ -34,7 +34,12 @@ impl Pool {
         let server = Behind::Server(Box::new(Place(options["pool"].as_str().unwrap().to_owned())));
         let storage = open("zfs", &options, None);
         // It runs in user space and answers one call at a time.
-        Subject { only: Some(Format::Subvol), any_name: false, many: 200, ..Subject::of("zfs", storage, server, options, fresh) }
+        Subject {
+            only: Some(Format::Subvol),
+            any_name: false,
+            many: 200,
+            ..Subject::of("zfs", storage, server, options, fresh)
+        }
     }
 }
 

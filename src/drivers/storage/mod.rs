@@ -252,7 +252,8 @@ pub trait Storage: Send + Sync {
     /// Makes a volume whole or not at all; one that exists with the same mark UID and size counts as made.
     async fn create(&self, new: &NewVolume, progress: OnProgress<'_>) -> Result<VolumeInfo, Fault>;
 
-    /// Makes a volume larger; refuses when the mark is another's or it would shrink.
+    /// Makes a volume larger; refuses when the mark is another's or it would shrink. A file that a guest has open is
+    /// `Busy`: its hypervisor grows it.
     async fn grow(&self, name: &str, mark: &Mark, to: Size) -> Result<(), Fault>;
 
     /// Replaces the mark of a volume whose present mark is `from` (`None`: it has none).

@@ -26,6 +26,7 @@ pub(super) fn rootfs(spec: &CtSpec, scope: &Scope<'_>, report: &mut Report<'_>) 
         (Some(storage), None) => {
             on_storage(storage, spec, "rootfs", scope, report);
             size(rootfs.size, "rootfs", report);
+            whole(storage, rootfs.size, "rootfs", scope, report);
             match &rootfs.image {
                 None => {
                     let help = "name an Image of type rootfs";
@@ -99,6 +100,17 @@ fn size(size: Option<Size>, at: &str, report: &mut Report<'_>) {
     }
 }
 
+/// The size must be a whole number of what the storage gives out.
+fn whole(name: &Name, size: Option<Size>, at: &str, scope: &Scope<'_>, report: &mut Report<'_>) {
+    let Some(Spec::Storage(found)) = scope.spec(KindName::Storage, name) else { return };
+    let granule = storage::find(&found.driver).map_or(512, |kind| kind.granule(found));
+    if let Some(size) = size.filter(|s| s.bytes().is_multiple_of(4096) && !s.bytes().is_multiple_of(granule)) {
+        let message = format!("{size} is no multiple of {}, which storage/{name} needs", Size(granule));
+        let next = Size(size.bytes().div_ceil(granule).saturating_mul(granule));
+        report.error("ct/size", &format!("{at}.size"), message, format!("write {next}"));
+    }
+}
+
 fn unused(at: &str, fields: &[(&str, bool)], report: &mut Report<'_>) {
     for (field, _) in fields.iter().filter(|(_, set)| *set) {
         let message = format!("{at}.{field} is for what is made on a storage");
@@ -162,6 +174,7 @@ fn source(spec: &CtSpec, name: &Name, at: &str, scope: &Scope<'_>, report: &mut 
     if let Some(storage) = &mount.storage {
         on_storage(storage, spec, at, scope, report);
         size(mount.size, at, report);
+        whole(storage, mount.size, at, scope, report);
     } else {
         unused(at, &[("size", mount.size.is_some())], report);
     }
