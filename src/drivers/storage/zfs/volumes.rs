@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::command::{unmount, zfs, zpool};
 use super::options::ZfsOptions;
 use super::parse::{self, Dataset, MARK, PLACE, PROPERTIES, UNFINISHED};
+use crate::base::exec::Output;
 use crate::base::{Fault, FaultKind, Mark, Size};
 use crate::drivers::storage::pool::{Blank, Entry, Pool, not_open};
 use crate::drivers::storage::{Abilities, Attachment, Format, NewVolume, Usage, VolumeInfo};
@@ -128,6 +129,18 @@ async fn appear(path: &Path) -> Result<(), Fault> {
         .help("see whether udevd runs: `udevadm settle`"))
 }
 
+/// Runs a command on a dataset that was just unmounted; some moments after that ZFS may still call it busy.
+async fn settled<F: Future<Output = Result<Output, Fault>>>(command: impl Fn() -> F) -> Result<(), Fault> {
+    for _ in 0..50 {
+        match command().await {
+            Err(fault) if fault.message.contains("dataset is busy") => {}
+            other => return other.map(drop),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    command().await.map(drop)
+}
+
 #[async_trait]
 impl Pool for Zfs {
     fn abilities(&self) -> &'static Abilities {
@@ -232,7 +245,7 @@ impl Pool for Zfs {
             Format::Subvol => unmount(&dataset).await?,
             _ => not_open(&device(&dataset))?,
         }
-        zfs(["destroy", "-r", &dataset]).await.map(drop)
+        settled(|| zfs(["destroy", "-r", &dataset])).await
     }
 
     async fn open(&self, info: &VolumeInfo) -> Result<Attachment, Fault> {
@@ -292,7 +305,7 @@ impl Pool for Zfs {
         // What is open in it would see its files change; unmounting refuses that.
         let (mounted, _) = self.mounted(&dataset).await?;
         unmount(&dataset).await?;
-        let done = zfs(["rollback", &target]).await.map(drop);
+        let done = settled(|| zfs(["rollback", &target])).await;
         let again =
             if mounted && !self.mounted(&dataset).await?.0 { zfs(["mount", &dataset]).await.map(drop) } else { Ok(()) };
         done.and(again)
