@@ -133,7 +133,7 @@ mod tests {
         let found = entries("stz/a", &datasets(include_str!("testdata/zfs-fuse.txt")));
         let [entry] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!((entry.info.name.as_str(), entry.info.size), ("v", Size::mib(1)));
-        assert_eq!(entry.info.problem.as_deref().is_some_and(|p| p.contains("reeve:mark")), true);
+        assert!(entry.info.problem.as_deref().is_some_and(|p| p.contains("reeve:mark")));
         assert_eq!(entry.snapshots, ["one", "two"]);
     }
 
