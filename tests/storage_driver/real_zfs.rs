@@ -12,16 +12,19 @@ use super::subject::{Behind, Server, Subject, new, open, owner, refused, run};
 struct Pool {
     name: String,
     dir: tempfile::TempDir,
+    // In memory: ZFS waits for its disk at every command.
+    _disk: tempfile::NamedTempFile,
     count: AtomicU32,
 }
 
 impl Pool {
     fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("zfs-").tempdir().unwrap();
-        let (name, file) = (format!("reevetest{}", std::process::id()), dir.path().join("vdev"));
-        std::fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
-        run("zpool", &["create", "-m", "none", &name, file.to_str().unwrap()]);
-        Self { name, dir, count: AtomicU32::new(0) }
+        let disk = tempfile::Builder::new().prefix("zfs-").tempfile_in("/dev/shm").unwrap();
+        disk.as_file().set_len(1 << 30).unwrap();
+        let name = format!("reevetest{}", std::process::id());
+        run("zpool", &["create", "-m", "none", &name, disk.path().to_str().unwrap()]);
+        Self { name, dir, _disk: disk, count: AtomicU32::new(0) }
     }
 
     fn subject(&self) -> Subject {
