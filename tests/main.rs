@@ -3,15 +3,18 @@
 
 mod cli;
 mod container;
+mod convergence;
 mod ct_driver;
 mod error_codes;
 mod image;
+mod laws;
 mod layers;
 mod manifests;
 mod network;
 mod node_doctor;
 mod plan_cases;
 mod real_quickstart;
+mod render;
 mod samples;
 mod scene;
 mod storage_driver;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::base::Disruption;
+use crate::base::{Disruption, Seconds};
 use crate::kinds::{KindName, Ref};
 
 /// Keeps hypervisors as their manifests say.
@@ -29,21 +29,27 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Where the help of a command shows the options that all have.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Where Reeve keeps its store, images and seeds [default: /var/lib/reeve]
-    #[arg(long, global = true, env = "REEVE_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The configuration file [default: /etc/reeve/config.yaml, when it is there]
-    #[arg(long, global = true, env = "REEVE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How much to log to standard error, as a level or filter such as `reeve=debug`
-    #[arg(long, global = true, env = "REEVE_LOG", default_value = "warn", value_name = "LEVEL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOG", default_value = "warn", value_name = "LEVEL")]
     pub log: String,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
+    /// How long to wait for another command that is changing this node
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOCK_WAIT", default_value = "5m", value_name = "TIME")]
+    pub lock_wait: Seconds,
 }
 
 /// When to use colours.

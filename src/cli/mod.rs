@@ -20,7 +20,10 @@ use crate::kinds::PowerRequest;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     start_log(&cli.global.log);
     let session = match Session::new(&cli.global) {
         Ok(session) => session,
@@ -36,6 +39,13 @@ pub fn main() -> ExitCode {
             Exit::Error.into()
         }
     }
+}
+
+/// Prints help, or what was typed wrong; the latter is an error like any other, and never looks like "there are changes".
+fn usage(error: &clap::Error) -> ExitCode {
+    // Whoever closed the pipe has seen enough.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Error.into() } else { Exit::Done.into() }
 }
 
 fn start_log(filter: &str) {

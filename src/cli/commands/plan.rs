@@ -157,6 +157,13 @@ fn pruned(live: &LiveState, loaded: &Loaded, paths: &[PathBuf], allow: Allow) ->
             "mend what is reported above, or leave `--prune` out",
         ));
     }
+    let with: BTreeSet<&str> = loaded.resources.iter().filter_map(|r| r.places.file.as_deref()).collect();
+    if let Some(empty) = loaded.sources.iter().find(|s| !with.contains(&*s.path)) {
+        return Err(CliError::with_help(
+            format!("`--prune` needs a manifest in every file, and {} holds none", empty.path),
+            "a file that was cut short looks like this; if what came from it shall go, remove the file",
+        ));
+    }
     let roots: BTreeSet<String> = paths.iter().map(|p| source_name(p)).collect();
     let there: BTreeSet<Ref> = loaded.resources.iter().map(|r| r.reference()).collect();
     let ours = live.accepted.iter().filter(|(_, a)| a.source.as_ref().is_some_and(|s| roots.contains(s)));

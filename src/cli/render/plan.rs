@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::diagnostics::is_unsafe;
 use super::paint::Paint;
 use crate::base::Disruption;
 use crate::plan::model::{Action, Cause, FieldChange, Plan, Readiness, Step};
@@ -22,7 +23,7 @@ pub fn text(plan: &Plan, paint: Paint) -> String {
             line(&mut out, step, field, width, paint);
         }
         if let Some((word, why)) = note(step) {
-            let _ = writeln!(out, "      {} {why}", paint.warn(word));
+            let _ = writeln!(out, "      {} {}", paint.warn(word), clean(why));
         }
         out.push('\n');
     }
@@ -98,7 +99,7 @@ fn head(out: &mut String, step: &Step, paint: Paint) {
         colour(step, &paint.strong(&title), paint),
         word(step),
         cost,
-        paint.faint(&step.reason)
+        paint.faint(&clean(&step.reason))
     );
 }
 
@@ -149,7 +150,20 @@ pub fn value(value: &Value) -> String {
         Value::String(text) if plain(text) => text.clone(),
         other => other.to_string(),
     };
-    if text.chars().count() > 100 { text.chars().take(99).chain(['…']).collect() } else { text }
+    let text = if text.chars().count() > 100 { text.chars().take(99).chain(['…']).collect() } else { text };
+    clean(&text)
+}
+
+/// Text in which what a terminal would obey, or show in another order, is written out.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_unsafe(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
 }
 
 fn plain(text: &str) -> bool {
@@ -180,14 +194,17 @@ pub fn markdown(plan: &Plan) -> String {
     for step in plan.steps.iter().filter(|s| !s.fields.is_empty()) {
         let _ = writeln!(out, "\n<details><summary><code>{}</code></summary>\n\n```diff", step.resource);
         for field in &step.fields {
-            if !field.have.is_null() {
-                let _ = writeln!(out, "- {}: {}", field.path, value(&field.have));
-            }
             let cost = match field.disruption {
                 Disruption::None => String::new(),
                 cost => format!("  # {cost}"),
             };
-            let _ = writeln!(out, "+ {}: {}{cost}", field.path, value(&field.want));
+            let last = if field.want.is_null() { cost.as_str() } else { "" };
+            if !field.have.is_null() {
+                let _ = writeln!(out, "- {}: {}{last}", field.path, value(&field.have));
+            }
+            if !field.want.is_null() {
+                let _ = writeln!(out, "+ {}: {}{cost}", field.path, value(&field.want));
+            }
         }
         out.push_str("```\n</details>\n");
     }
@@ -196,5 +213,5 @@ pub fn markdown(plan: &Plan) -> String {
 }
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    clean(&text.replace('|', "\\|").replace('\n', " "))
 }

@@ -111,6 +111,13 @@ impl Fake {
         inner.save();
     }
 
+    /// Takes a machine away behind Reeve's back, whether it runs or not.
+    pub fn lose(&self, name: &str) {
+        let mut inner = self.open();
+        inner.kept.domains.remove(name);
+        inner.save();
+    }
+
     /// Puts a machine in that Reeve does not know, with devices that have no names of ours.
     pub fn put_foreign(&self, name: &str, machine: &Machine, power: Power) {
         let mut inner = self.open();
@@ -131,12 +138,15 @@ impl Fake {
         what: String,
         work: impl FnOnce(&mut Inner) -> Result<T, Fault> + Send,
     ) -> Result<T, Fault> {
-        let trouble = {
+        let (trouble, delay) = {
             let mut inner = self.open();
             inner.calls.push(what.clone());
             let number = inner.calls.len();
-            inner.troubles.get(&number).copied()
+            (inner.troubles.get(&number).copied(), Duration::from_millis(inner.kept.delay))
         };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let failed = |kind| Fault::new(kind, format!("{what} was told to fail"));
         match trouble {
             Some(Trouble::Fails(kind)) => return Err(failed(kind)),

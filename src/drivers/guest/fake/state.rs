@@ -18,6 +18,9 @@ pub(super) const PC: &str = "pc-i440fx-7.2";
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub domains: BTreeMap<String, Entry>,
+    /// How many milliseconds every changing call takes.
+    #[serde(default)]
+    pub delay: u64,
 }
 
 /// One machine; both forms are kept as they were given.

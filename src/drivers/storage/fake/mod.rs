@@ -150,6 +150,16 @@ impl Fake {
         })
     }
 
+    /// What is there, by name.
+    pub fn volumes(&self) -> BTreeMap<String, VolumeInfo> {
+        open(&self.state).volumes.iter().map(|(name, kept)| (name.clone(), kept.info.clone())).collect()
+    }
+
+    /// Takes a volume away behind Reeve's back.
+    pub fn lose(&self, volume: &str) {
+        open(&self.state).volumes.remove(volume);
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut state = open(&self.state);
         let mut next = state.clone();
