@@ -23,8 +23,8 @@ test: up ## Run all tests, with real libvirt and LXC
 lint: setup ## Check format, lints, scripts and dependencies
 	tests/lab/lint
 
-bench: setup ## Run the benchmarks
-	cargo bench --locked
+bench: setup ## Measure all that is promised of speed, as root, with a libvirtd of its own
+	cargo bench --locked --bench speed
 
 fuzz: setup ## Fuzz the manifest reader for a minute, with any compiler
 	tests/fuzz/run 60

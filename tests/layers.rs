@@ -12,8 +12,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("manifest", &["base", "kinds", "drivers"]),
     ("plan", &["base", "kinds", "manifest"]),
     ("engine", &["base", "drivers", "kinds", "manifest", "plan", "store"]),
+    ("agent", &["base", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
     ("doctor", &["base", "drivers", "kinds"]),
-    ("cli", &["base", "doctor", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
+    ("cli", &["agent", "base", "doctor", "drivers", "engine", "kinds", "manifest", "plan", "store"]),
 ];
 
 fn source() -> PathBuf {

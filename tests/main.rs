@@ -1,6 +1,7 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
+mod agent;
 mod cli;
 mod container;
 mod convergence;
@@ -19,5 +20,6 @@ mod samples;
 mod scene;
 mod storage_driver;
 mod store;
+mod turns;
 mod vm;
 mod vm_driver;

@@ -42,8 +42,9 @@ pub struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How much to log to standard error, as a level or filter such as `reeve=debug`
-    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOG", default_value = "warn", value_name = "LEVEL")]
-    pub log: String,
+    /// [default: warn, and info for the agent]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
     /// When to use colours
     #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
@@ -86,11 +87,11 @@ pub enum Command {
     Apply(Apply),
     /// Delete resources
     #[command(
-        after_help = "Examples:\n  reeve delete vm/web-1\n  reeve delete vm/web-1 volume/web-data --destroy-data\n\nDisks are kept as orphans unless --destroy-data is given."
+        after_help = "Examples:\n  reeve delete vm/web-1\n  reeve delete vm/web-1 volume/web-data --destroy-data\n  reeve delete --orphan local/vm-web-1-root --destroy-data\n\nDisks are kept as orphans unless --destroy-data is given."
     )]
     Delete(Delete),
     /// List resources, or show one
-    #[command(after_help = "Examples:\n  reeve get\n  reeve get vm\n  reeve get vm/web-1 -o yaml")]
+    #[command(after_help = "Examples:\n  reeve get\n  reeve get vm\n  reeve get vm/web-1 -o yaml\n  reeve get volumes")]
     Get(Get),
     /// Show all that is known of one resource
     #[command(after_help = "Example:\n  reeve describe vm/web-1")]
@@ -129,6 +130,11 @@ pub enum Command {
     /// Connect the terminal to a guest's console
     #[command(after_help = "Example:\n  reeve console vm/web-1\n\nLeave with Ctrl-].")]
     Console(One),
+    /// Keep this node as the manifests say, until told to stop
+    #[command(
+        after_help = "Examples:\n  reeve agent manifests/\n  systemctl enable --now reeve\n\nSIGTERM finishes what has begun and ends; SIGHUP looks at everything now."
+    )]
+    Agent(AgentArgs),
     /// Show what was done, by whom and why
     #[command(after_help = "Examples:\n  reeve events\n  reeve events vm/web-1 -o json")]
     Events(Events),
@@ -212,7 +218,8 @@ pub struct Allow {
     pub prune_all: bool,
 }
 
-fn allow(text: &str) -> Result<Disruption, String> {
+/// Reads the greatest disruption that may be done.
+pub fn allow(text: &str) -> Result<Disruption, String> {
     match text.parse()? {
         Disruption::Destroy => {
             Err("`destroy` cannot be allowed: data is destroyed only by `delete --destroy-data`".into())
@@ -236,6 +243,9 @@ pub struct PlanArgs {
     /// Plan against a state written by `reeve observe -o json`, without a host
     #[arg(long, value_name = "FILE")]
     pub live: Option<PathBuf>,
+    /// Show every field of what is created, those at their documented defaults too
+    #[arg(long)]
+    pub all: bool,
     /// What it may do
     #[command(flatten)]
     pub allow: Allow,
@@ -273,8 +283,11 @@ pub struct Apply {
 #[derive(Debug, Args)]
 pub struct Delete {
     /// The resources, such as vm/web-1
-    #[arg(required = true, value_name = "KIND/NAME")]
+    #[arg(required_unless_present = "orphan", value_name = "KIND/NAME")]
     pub resources: Vec<Ref>,
+    /// Delete this volume instead, which no guest needs any more; `reeve get volumes` lists them. Needs --destroy-data
+    #[arg(long, value_name = "STORAGE/VOLUME", conflicts_with = "resources")]
+    pub orphan: Vec<String>,
     /// Destroy the data of what is deleted as well; it cannot be brought back
     #[arg(long)]
     pub destroy_data: bool,
@@ -292,6 +305,9 @@ pub struct Get {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
+    /// Go on, and print what the agent tells as it changes
+    #[arg(short, long)]
+    pub watch: bool,
     /// Only resources with this label, `key=value` or `key`
     #[arg(short = 'l', long, value_name = "LABEL")]
     pub selector: Vec<String>,
@@ -370,6 +386,24 @@ pub struct Power {
     /// Cut the power instead of asking the guest to shut down
     #[arg(long)]
     pub force: bool,
+}
+
+/// `reeve agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Files and folders with manifests to follow; those of the configuration when left out
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Delete what is taken out of these paths
+    #[arg(long, requires = "paths")]
+    pub prune: bool,
+    /// How often everything is looked at, such as 5m [default: 5m]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub resync: Option<std::time::Duration>,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::cli::config::duration(text)
 }
 
 /// `reeve events`.

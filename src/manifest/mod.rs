@@ -6,6 +6,7 @@
 //! tree        envelope  apiVersion, kind, metadata, and which shape the spec has
 //! nodes       check     every node against its shape: fields, types, rules; gives the JSON value
 //! value       resolve   the typed spec, and where each of its fields stands
+//! wrong value partial   what else a resource with wrong fields says, so that it is told in the same run
 //! everything  load      all files and documents in parallel, in a stable order; two of one name
 //! ```
 
@@ -14,6 +15,7 @@ mod envelope;
 mod found;
 mod load;
 mod parse;
+mod partial;
 mod quantity;
 mod resolve;
 mod scalar;
@@ -21,5 +23,6 @@ mod source;
 mod suggest;
 
 pub use load::{Loaded, SourceFile, load, load_str};
+pub use partial::STAND_IN;
 pub use source::{MOST_BYTES, STDIN, input};
 pub use suggest::nearest;

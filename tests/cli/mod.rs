@@ -39,6 +39,16 @@ impl Place {
         place
     }
 
+    /// A fresh place that QEMU can look into, with this machine's libvirt as the hypervisor.
+    pub fn real() -> Self {
+        let dir = tempfile::Builder::new().prefix("reeve-cli-").tempdir_in("/var/tmp").unwrap();
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let place = Self { dir };
+        let at = |name: &str| place.path(name).display().to_string();
+        place.write("config.yaml", &format!("dataDir: {}\ncontainers: fake:{}\n", at("data"), at("cts.json")));
+        place
+    }
+
     /// A path within the place.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

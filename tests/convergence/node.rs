@@ -270,6 +270,7 @@ async fn accept(ledger: &Ledger, catalog: &Catalog, wanted: &[Ref], live: &LiveS
         source: Some("world".into()),
         uid: live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
         resource: Arc::clone(resource),
+        commit: None,
     });
     ledger.accept(&all.collect::<Vec<_>>()).await.unwrap()
 }

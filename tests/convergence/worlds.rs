@@ -138,8 +138,9 @@ fn vm(number: usize, generation: u64) -> BoxedStrategy<Value> {
 
 fn ct(number: usize, generation: u64) -> BoxedStrategy<Value> {
     let network = prop::sample::select(&["lan", "alone", "host", "made"][..]);
-    let nic = (network, any::<u8>(), flag(), words(&["10Mbps"])).prop_map(|(network, host, link, rate)| {
-        json!({"network": network, "addresses": [format!("10.9.0.{host}/24")], "linkUp": link, "rate": rate})
+    // No two guests have one address.
+    let nic = (network, any::<u8>(), flag(), words(&["10Mbps"])).prop_map(move |(network, host, link, rate)| {
+        json!({"network": network, "addresses": [format!("10.9.{number}.{host}/24")], "linkUp": link, "rate": rate})
     });
     let mounts = (
         maybe(size(generation).prop_map(|size| json!({"path": "/srv", "storage": "s1", "size": size}))),

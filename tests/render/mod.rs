@@ -7,6 +7,7 @@ use std::path::Path;
 
 use reeve::base::{Diagnostic, Diagnostics, Place};
 use reeve::cli::render::paint::Paint;
+use reeve::cli::render::plan::Shown;
 use reeve::cli::render::{diagnostics, diff, plan};
 use reeve::kinds::{Catalog, KindName};
 use reeve::manifest::load_str;
@@ -37,17 +38,18 @@ fn without_colours(text: &str) -> String {
 
 #[test]
 fn a_plan_as_text() {
-    let plain = plan::text(&everything(), Paint::new(false));
+    let plain = plan::text(&everything(), Shown::All, Paint::new(false));
     expect("plan.txt", &plain);
     assert!(!plain.contains('\u{1b}') && !plain.contains('\u{202e}'), "a value reaches the terminal as it is");
-    let colours = plan::text(&everything(), Paint::new(true));
+    let colours = plan::text(&everything(), Shown::All, Paint::new(true));
     expect("plan.colours.txt", &colours.replace('\u{1b}', "ESC"));
     assert_eq!(without_colours(&colours), plain, "colours change more than colours");
 }
 
 #[test]
 fn a_plan_as_markdown() {
-    expect("plan.md", &plan::markdown(&everything()));
+    expect("plan.md", &plan::markdown(&everything(), Shown::All));
+    expect("plan.short.md", &plan::markdown(&everything(), Shown::Telling));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod adopt;
+pub mod agent;
 pub mod apply;
 pub mod console;
 pub mod delete;
@@ -17,3 +18,4 @@ pub mod power;
 pub mod schema;
 pub mod shell;
 pub mod validate;
+pub mod volumes;

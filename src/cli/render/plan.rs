@@ -9,8 +9,40 @@ use super::paint::Paint;
 use crate::base::Disruption;
 use crate::plan::model::{Action, Cause, FieldChange, Plan, Readiness, Step};
 
+/// Which fields of what is created are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Those that are not at their documented default.
+    Telling,
+    /// All of them.
+    All,
+}
+
+/// The fields of a step to show, and how many are left out.
+fn shown(step: &Step, shown: Shown) -> (Vec<&FieldChange>, usize) {
+    let all = shown == Shown::All || step.action != Action::Create;
+    let fields: Vec<&FieldChange> = step.fields.iter().filter(|field| all || !is_default(step, field)).collect();
+    let hidden = step.fields.len() - fields.len();
+    (fields, hidden)
+}
+
+/// Whether a field of a new resource is as it would be without being written; a list left out is empty.
+fn is_default(step: &Step, field: &FieldChange) -> bool {
+    let default = step.resource.kind.shape().find(&field.path).and_then(|(shape, _)| shape.default.as_ref());
+    default.map_or_else(|| field.want.as_array().is_some_and(Vec::is_empty), |default| *default == field.want)
+}
+
+/// How many fields are left out, in words.
+fn and_defaults(hidden: usize) -> Option<String> {
+    match hidden {
+        0 => None,
+        1 => Some("… and 1 default".into()),
+        n => Some(format!("… and {n} defaults")),
+    }
+}
+
 /// The plan as a person reads it in a terminal.
-pub fn text(plan: &Plan, paint: Paint) -> String {
+pub fn text(plan: &Plan, which: Shown, paint: Paint) -> String {
     let mut out = String::new();
     if plan.is_empty() {
         let _ = writeln!(out, "Nothing to do: {} as the manifests say.", resources(plan.summary.unchanged));
@@ -18,9 +50,13 @@ pub fn text(plan: &Plan, paint: Paint) -> String {
     }
     for step in &plan.steps {
         head(&mut out, step, paint);
-        let width = step.fields.iter().map(|f| f.path.chars().count()).max().unwrap_or(0).min(44);
-        for field in &step.fields {
+        let (fields, hidden) = shown(step, which);
+        let width = fields.iter().map(|f| f.path.chars().count()).max().unwrap_or(0).min(44);
+        for field in fields {
             line(&mut out, step, field, width, paint);
+        }
+        if let Some(rest) = and_defaults(hidden) {
+            let _ = writeln!(out, "      {}", paint.faint(&rest));
         }
         if let Some((word, why)) = note(step) {
             let _ = writeln!(out, "      {} {}", paint.warn(word), clean(why));
@@ -171,7 +207,7 @@ fn plain(text: &str) -> bool {
 }
 
 /// The plan as markdown, for a pull request.
-pub fn markdown(plan: &Plan) -> String {
+pub fn markdown(plan: &Plan, which: Shown) -> String {
     let mut out = String::from("### Reeve plan\n\n");
     if plan.is_empty() {
         let _ = writeln!(out, "Nothing to do: {} as the manifests say.", resources(plan.summary.unchanged));
@@ -193,7 +229,8 @@ pub fn markdown(plan: &Plan) -> String {
     }
     for step in plan.steps.iter().filter(|s| !s.fields.is_empty()) {
         let _ = writeln!(out, "\n<details><summary><code>{}</code></summary>\n\n```diff", step.resource);
-        for field in &step.fields {
+        let (fields, hidden) = shown(step, which);
+        for field in fields {
             let cost = match field.disruption {
                 Disruption::None => String::new(),
                 cost => format!("  # {cost}"),
@@ -205,6 +242,9 @@ pub fn markdown(plan: &Plan) -> String {
             if !field.want.is_null() {
                 let _ = writeln!(out, "+ {}: {}{cost}", field.path, value(&field.want));
             }
+        }
+        if let Some(rest) = and_defaults(hidden) {
+            let _ = writeln!(out, "# {rest}");
         }
         out.push_str("```\n</details>\n");
     }

@@ -132,27 +132,42 @@ fn stat(pid: u32) -> Option<(u32, u64)> {
 /// Every container.
 pub async fn list(host: &Host) -> Result<BTreeMap<Name, Result<Seen, Fault>>, Fault> {
     let monitored = monitored(host);
-    let rates = net::rates().await;
+    let quiet = |name: &Name| monitored.as_ref().is_some_and(|m| !m.contains(name.as_str()));
+    let names = names(host)?;
+    let rates = if names.iter().all(quiet) { BTreeMap::new() } else { net::rates().await };
     let one = async |name: Name| {
-        let quiet = monitored.as_ref().is_some_and(|m| !m.contains(name.as_str()));
-        let seen = look(host, &name, quiet, &rates).await;
+        let seen = look(host, &name, quiet(&name), Some(&rates)).await;
         (name, seen)
     };
-    let looks: Vec<_> = futures::stream::iter(names(host)?).map(one).buffer_unordered(8).collect().await;
+    let looks: Vec<_> = futures::stream::iter(names).map(one).buffer_unordered(8).collect().await;
     // One that went away meanwhile is not there.
     Ok(looks.into_iter().filter_map(|(name, seen)| Some((name, seen.transpose()?))).collect())
 }
 
 /// One container.
 pub async fn find(host: &Host, name: &Name) -> Result<Option<Seen>, Fault> {
-    look(host, name, false, &net::rates().await).await
+    look(host, name, false, None).await
 }
 
-async fn look(host: &Host, name: &Name, quiet: bool, rates: &BTreeMap<String, Rate>) -> Result<Option<Seen>, Fault> {
+/// One container; one that is `quiet` does not run. `rates` are asked for when they are needed and not given.
+async fn look(
+    host: &Host,
+    name: &Name,
+    quiet: bool,
+    rates: Option<&BTreeMap<String, Rate>>,
+) -> Result<Option<Seen>, Fault> {
     let Some(Files { found, record }) = files(host, name)? else { return Ok(None) };
     let state = if quiet { STOPPED } else { state(host, name).await? };
     let running = match state.init {
         Some(init) if state.power.active() => {
+            let asked;
+            let rates = match rates {
+                Some(rates) => rates,
+                None => {
+                    asked = net::rates().await;
+                    &asked
+                }
+            };
             Some(running(host, name, &found.spec, record.as_ref(), state, init, rates)?)
         }
         _ => None,

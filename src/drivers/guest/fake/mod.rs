@@ -5,6 +5,7 @@
 //! its state there, so that another process, or the same after a kill, sees what was done.
 
 mod change;
+mod snapshot;
 mod state;
 
 use std::collections::BTreeMap;
@@ -107,6 +108,16 @@ impl Fake {
         if let Some(entry) = inner.kept.domains.get_mut(name) {
             change(&mut entry.configured);
             entry.running.iter_mut().for_each(&change);
+        }
+        inner.save();
+    }
+
+    /// Takes the seed out of a running machine's drive, as an exchange that was broken off leaves it.
+    pub fn eject_seed(&self, name: &str) {
+        let mut inner = self.open();
+        let entry = inner.kept.domains.get_mut(name);
+        if let Some(seed) = entry.and_then(|e| e.running.as_mut()).and_then(|m| m.seed.as_mut()) {
+            seed.clear();
         }
         inner.save();
     }
@@ -325,6 +336,10 @@ impl VmDriver for Fake {
             return Ok(PathBuf::from("/dev/null"));
         }
         Err(Fault::new(FaultKind::Invalid, format!("domain {} does not run", target.name)))
+    }
+
+    fn snapshots(&self) -> Option<&dyn super::GuestSnapshots> {
+        Some(self)
     }
 }
 

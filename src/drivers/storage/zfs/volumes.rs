@@ -129,11 +129,15 @@ async fn appear(path: &Path) -> Result<(), Fault> {
         .help("see whether udevd runs: `udevadm settle`"))
 }
 
-/// Runs a command on a dataset that was just unmounted; some moments after that ZFS may still call it busy.
+/// What ZFS says for some moments after an unmount. The kernel tells ZFS in user space of it only afterwards; a rollback
+/// that comes before that finds a file system that is going away, which it calls an I/O error.
+const UNSETTLED: [&str; 2] = ["dataset is busy", "I/O error"];
+
+/// Runs a command on a dataset that was just unmounted, again while that is not settled; the command can be repeated.
 async fn settled<F: Future<Output = Result<Output, Fault>>>(command: impl Fn() -> F) -> Result<(), Fault> {
     for _ in 0..50 {
         match command().await {
-            Err(fault) if fault.message.contains("dataset is busy") => {}
+            Err(fault) if UNSETTLED.iter().any(|said| fault.message.contains(said)) => {}
             other => return other.map(drop),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,18 +1,17 @@
 //! Disks and optical drives.
 
 use super::{absolute, is_q35};
-use crate::base::{Name, Size};
+use crate::base::Size;
 use crate::drivers::storage::{self, Format};
 use crate::kinds::image::ImageType;
 use crate::kinds::storage::{Content, content};
-use crate::kinds::vm::index::Taken;
 use crate::kinds::vm::spec::{Bus, Cache, Disk, Io, Media, VmSpec};
-use crate::kinds::{KindName, Ref, Report, Scope, Spec};
+use crate::kinds::{KindName, Report, Scope, Spec};
 
 /// The longest serial number of a virtio disk.
 const VIRTIO_SERIAL: usize = 20;
 
-pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
+pub(super) fn check(spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
     for (disk_name, disk) in &spec.disks {
         let at = format!("disks.{disk_name}");
         let mut rule = Rule { at: &at, disk, report };
@@ -21,7 +20,6 @@ pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut 
                 rule.source();
                 rule.on_storage(spec, scope);
                 rule.started_from(scope);
-                rule.volume_alone(&Ref::new(KindName::VirtualMachine, name.clone()), scope);
             }
             Media::Cdrom => rule.drive(scope),
         }
@@ -142,19 +140,6 @@ impl Rule<'_, '_, '_> {
             let message = format!("the disk has {size}, and image/{name} needs at least {least}");
             self.error("vm/disk-too-small", "size", message, &format!("set size to {least} or more"));
         }
-    }
-
-    /// A Volume is attached once only.
-    fn volume_alone(&mut self, this: &Ref, scope: &Scope<'_>) {
-        let Some(volume) = &self.disk.volume else { return };
-        let taken = scope.catalog().view(Taken::find);
-        let field = format!("{}.volume", self.at);
-        let Some((other, path)) = taken.volumes.get(volume).and_then(|users| users.first()) else { return };
-        if other == this && *path == field {
-            return;
-        }
-        let message = format!("volume/{volume} is a disk of {other} already, as {path}");
-        self.error("vm/volume-taken", "volume", message, "give each disk a Volume of its own");
     }
 
     fn drive(&mut self, scope: &Scope<'_>) {
