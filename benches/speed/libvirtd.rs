@@ -26,6 +26,14 @@ done
 exec libvirtd -f "$1/libvirtd.conf" -p "$1/pid"
 "#;
 
+fn spawn(dir: &Path) -> Outcome<Child> {
+    let log = fs::File::create(dir.join("libvirtd.log"))?;
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(dir);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    Ok(command.spawn().map_err(|e| format!("unshare: {e}"))?)
+}
+
 impl Libvirtd {
     /// Starts one, and waits until it answers.
     pub fn start() -> Outcome<Self> {
@@ -41,18 +49,18 @@ impl Libvirtd {
         )?;
         let conf = format!("unix_sock_dir = \"{}\"\nauth_unix_rw = \"none\"\n", at("sock").display());
         fs::write(at("libvirtd.conf"), conf)?;
-        let log = fs::File::create(at("libvirtd.log"))?;
-        let child = Command::new("unshare")
-            .args(["-m", "sh", "-c", SCRIPT, "sh"])
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map_err(|e| format!("unshare: {e}"))?;
-        let libvirtd = Self { child, dir };
+        let libvirtd = Self { child: spawn(dir.path())?, dir };
         libvirtd.wait()?;
         Ok(libvirtd)
+    }
+
+    /// Kills it at once and starts it again over the same state; guests go on.
+    #[allow(dead_code, reason = "tests of the agent take it away, the benchmark does not")]
+    pub fn kill_and_start(&mut self) -> Outcome<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = spawn(self.dir.path())?;
+        self.wait()
     }
 
     fn wait(&self) -> Outcome<()> {

@@ -39,6 +39,7 @@ use crate::base::{Disruption, Fault};
 use crate::engine::observe::observe;
 use crate::engine::publish::StatusRecord;
 use crate::engine::records::Ledger;
+use crate::kinds::vm::Reconcile;
 use crate::kinds::{KindName, Options, Ref, World};
 use crate::plan::make::{Goal, make};
 use crate::plan::model::Plan;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub allow: Disruption,
     /// When more may be done.
     pub windows: Windows,
+    /// By source: what is done about differences of the resources that came from it; elsewhere they are removed.
+    pub policies: BTreeMap<String, Reconcile>,
     /// Where chance comes from.
     pub seed: u64,
 }
@@ -63,7 +66,8 @@ impl Default for Settings {
     fn default() -> Self {
         let resync = Duration::from_secs(300);
         let windows = Windows::default();
-        Self { limits: Limits::default(), resync, allow: Disruption::Live, windows, seed: fastrand::u64(..) }
+        let policies = BTreeMap::new();
+        Self { limits: Limits::default(), resync, allow: Disruption::Live, windows, policies, seed: fastrand::u64(..) }
     }
 }
 

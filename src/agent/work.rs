@@ -20,6 +20,7 @@ use crate::base::{Fault, Uid};
 use crate::engine::execute::{Ending, Run, execute};
 use crate::engine::publish::{Aspect, Stage, View, conditions};
 use crate::engine::recover::{self, Unfinished};
+use crate::kinds::vm::Reconcile;
 use crate::kinds::{KindName, Progress, Ref, Scope};
 use crate::plan::live::{Known, LiveState};
 use crate::plan::make::{Goal, belongs, make};
@@ -85,6 +86,10 @@ async fn look(agent: &Agent, wanted: &Wanted, order: &[Ref], own: KindName, sinc
 /// Brings a resource to its manifest.
 async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<Verdict, Fault> {
     let key = &job.key;
+    let policy = policy(agent, wanted, key);
+    if policy == Reconcile::Suspend {
+        return Ok(Verdict::Done);
+    }
     let order = wanted.closure(key);
     let live = look(agent, wanted, &order, key.kind, job.since).await;
     let catalog = &wanted.set.catalog;
@@ -93,8 +98,11 @@ async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<Ve
     let Some(step) = plan.steps.iter().find(|s| s.resource == *key) else {
         return unchanged(agent, key, wanted, &live).await;
     };
+    let step = &held(step, policy);
     let told = Told { agent, key, wanted, live: &live };
-    if let Some(first) = comes_first(agent, &plan, step) {
+    if policy == Reconcile::Enforce
+        && let Some(first) = comes_first(agent, wanted, &plan, step)
+    {
         agent.hint(&first);
         told.publish(Some(step), Stage::Waits(first)).await?;
         return Ok(Verdict::Done);
@@ -108,6 +116,26 @@ async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<Ve
         }
         Readiness::Ready | Readiness::Partly(_) => carry_out(&told, &plan.only(key), step).await,
     }
+}
+
+/// What is done about differences of a resource, as the source says that it came from.
+fn policy(agent: &Agent, wanted: &Wanted, key: &Ref) -> Reconcile {
+    let source = wanted.set.facts.get(key).and_then(|facts| facts.source.as_ref());
+    source.and_then(|source| agent.0.settings.policies.get(source)).copied().unwrap_or(Reconcile::Enforce)
+}
+
+/// The step as it is where its source's policy lets nothing be done.
+fn held(step: &Step, policy: Reconcile) -> Step {
+    let mut step = step.clone();
+    if policy != Reconcile::Enforce && acts(&step) {
+        step.readiness = Readiness::Pending(format!("its source says `reconcile: {policy:?}`"));
+    }
+    step
+}
+
+/// Whether a step would do anything.
+fn acts(step: &Step) -> bool {
+    matches!(step.readiness, Readiness::Ready | Readiness::Partly(_))
 }
 
 /// Nothing differs: what an earlier attempt left is cleared, and all is well.
@@ -124,13 +152,14 @@ async fn unchanged(agent: &Agent, key: &Ref, wanted: &Arc<Wanted>, live: &LiveSt
 }
 
 /// Another resource whose own step has to be done before this one.
-fn comes_first(agent: &Agent, plan: &Plan, step: &Step) -> Option<Ref> {
-    let acts = |s: &&Step| matches!(s.readiness, Readiness::Ready | Readiness::Partly(_));
-    let mut first = plan.steps.iter().filter(|s| step.after.contains(&s.resource)).filter(acts);
+fn comes_first(agent: &Agent, wanted: &Wanted, plan: &Plan, step: &Step) -> Option<Ref> {
+    let mut first = plan.steps.iter().filter(|s| step.after.contains(&s.resource)).filter(|s| acts(s));
     // What exists already need not wait for something that fails, and may be in order as it is.
     let hopeless = |s: &Step| step.action == Action::Update && agent.queue().failures(&s.resource) > 0;
     let partly = |s: &Step| s.action == Action::Update && matches!(s.readiness, Readiness::Partly(_));
-    first.find(|s| !hopeless(s) && !partly(s)).map(|s| s.resource.clone())
+    // Nor for a difference that its source leaves as it is.
+    let left = |s: &Step| s.action == Action::Update && policy(agent, wanted, &s.resource) != Reconcile::Enforce;
+    first.find(|s| !hopeless(s) && !partly(s) && !left(s)).map(|s| s.resource.clone())
 }
 
 /// Executes a plan of one step, and tells what became of it.
@@ -200,7 +229,12 @@ async fn remove(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<V
         return forget(agent, key).await;
     };
     let told = Told { agent, key, wanted, live: &live };
-    if let Some(first) = comes_first(agent, &plan, step) {
+    let policy = policy(agent, wanted, key);
+    if policy != Reconcile::Enforce {
+        told.publish(Some(&held(step, policy)), Stage::Settled).await?;
+        return Ok(Verdict::Done);
+    }
+    if let Some(first) = comes_first(agent, wanted, &plan, step) {
         agent.hint(&first);
         told.publish(Some(step), Stage::Waits(first)).await?;
         return Ok(Verdict::After(Duration::from_secs(1)));

@@ -12,6 +12,7 @@ use crate::agent::source::git::Git;
 use crate::agent::windows::Window;
 use crate::base::Name;
 use crate::kinds::Reach;
+use crate::kinds::vm::Reconcile;
 
 const FILE: &str = "/etc/reeve/config.yaml";
 const DATA_DIR: &str = "/var/lib/reeve";
@@ -90,10 +91,17 @@ pub struct SourceFile {
     /// Whether what is taken out of it is deleted.
     #[serde(default)]
     pub prune: bool,
+    /// What is done about differences of what came from it: Enforce, Warn or Suspend.
+    pub reconcile: Option<Reconcile>,
 }
 
 impl SourceFile {
     fn source(&self, data_dir: &Path) -> std::result::Result<Source, String> {
+        let reconcile = self.reconcile.unwrap_or(Reconcile::Enforce);
+        Ok(Source { reconcile, ..self.place(data_dir)? })
+    }
+
+    fn place(&self, data_dir: &Path) -> std::result::Result<Source, String> {
         let Some(url) = &self.git else {
             let alone = self.branch.is_none() && self.interval.is_none() && self.signers.is_none();
             return match self.path.as_os_str().is_empty() {

@@ -18,7 +18,8 @@ spec:
     root: {storage: local, size: 1Mi, format: raw}
 ";
 
-fn vm(name: &str, weight: u32) -> String {
+/// A guest's manifest.
+pub fn vm(name: &str, weight: u32) -> String {
     VM.replace("NAME", name).replace("WEIGHT", &weight.to_string())
 }
 
@@ -58,13 +59,13 @@ impl Agent {
 }
 
 /// What the hypervisor keeps of a guest.
-fn domain(place: &Place, name: &str) -> Option<Value> {
+pub fn domain(place: &Place, name: &str) -> Option<Value> {
     let state: Value = serde_json::from_slice(&std::fs::read(place.path("vms.json")).ok()?).ok()?;
     state["domains"].get(name).cloned()
 }
 
 /// The weight that the hypervisor has for a guest that runs.
-fn weight(place: &Place, name: &str) -> Option<u64> {
+pub fn weight(place: &Place, name: &str) -> Option<u64> {
     domain(place, name)?["running"]["spec"]["cpu"]["weight"].as_u64()
 }
 

@@ -7,6 +7,7 @@ use reeve::base::{Disruption, FaultKind};
 use reeve::drivers::guest::Stop;
 use reeve::drivers::guest::fake::Trouble;
 use reeve::engine::publish::Aspect;
+use reeve::kinds::vm::Reconcile;
 use serde_json::json;
 
 use super::stage::{Stage, guest};
@@ -35,6 +36,26 @@ fn an_idle_agent_changes_and_writes_nothing() {
     assert_eq!(stage.guests.calls(), Vec::<String>::new());
     assert_eq!(stage.revision(), revision, "nothing was written");
     assert!(stage.agent.counters().read().looked > 50, "it did look");
+}
+
+#[test]
+fn what_comes_from_a_source_that_only_warns_is_told_and_left() {
+    let mut stage = Stage::new(30);
+    stage.settings.policies.insert("watched".into(), Reconcile::Warn);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    stage.guests.forget_calls();
+    stage.say_from(Some("watched"), "vm/a", guest(200, &["root"]));
+    let new = stage.say_from(Some("watched"), "vm/b", guest(100, &["root"]));
+    stage.seconds(700);
+    assert_eq!(stage.guests.calls(), Vec::<String>::new(), "nothing is done");
+    assert_eq!(stage.odd(&vm), ["Ready=False:Pending"]);
+    assert_eq!(stage.odd(&new), ["Ready=False:Pending"]);
+    stage.settings.policies.clear();
+    stage.begin();
+    stage.seconds(5);
+    assert!(stage.plan().is_empty(), "it is done once the source says so");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod command;
 mod core;
+mod real_full_disk;
+mod real_libvirtd;
 mod real_node;
 mod sim;
 mod stage;

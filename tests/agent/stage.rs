@@ -82,12 +82,18 @@ impl Stage {
 
     /// Accepts a manifest, as `apply` in another process would; its UID follows from its name.
     pub fn say(&mut self, name: &str, spec: Value) -> Ref {
+        self.say_from(None, name, spec)
+    }
+
+    /// The same, as it comes from a source.
+    pub fn say_from(&mut self, source: Option<&str>, name: &str, spec: Value) -> Ref {
         let reference: Ref = name.parse().unwrap();
         let spec = reference.kind.spec(spec).unwrap();
         let meta = Metadata::named(reference.name.clone());
         let resource = Arc::new(Resource { meta, spec, places: Places::default() });
         let uid = Some(Uid::from(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes())));
-        block_on(self.ledger.accept(&[Acceptance { resource, source: None, uid, commit: None }])).unwrap();
+        block_on(self.ledger.accept(&[Acceptance { resource, source: source.map(str::to_owned), uid, commit: None }]))
+            .unwrap();
         reference
     }
 

@@ -143,6 +143,19 @@ impl Real {
         virsh(&["domid", &self.name]).filter(|id| id != "-")
     }
 
+    /// Waits until a `Guest::Button` looks at its power button: one pressed before is not seen, and asked for again only
+    /// after a while.
+    fn wait_for_button(&self) {
+        let enabled = || virsh(&["qemu-monitor-command", &self.name, "--hmp", "i /h 0x602"]);
+        for _ in 0..600 {
+            if enabled().is_some_and(|said| said.ends_with("= 0x0100")) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("the guest does not look at its power button: {:?}", enabled());
+    }
+
     fn volumes(&self) -> Vec<String> {
         volumes(&self.place, &self.name)
     }
@@ -228,6 +241,7 @@ fn a_live_update_killed_at_any_point_converges_and_never_restarts_the_guest() {
         assert!(size.contains(&(16 << 20).to_string()), "point {at}: {size}");
         assert_eq!(real.volumes().len(), 3, "point {at}: what was taken out is kept, {:?}", real.volumes());
         assert_eq!(seeds(&real.place), 1, "point {at}");
+        real.wait_for_button();
         real.delete();
         remove_kept(&real);
         real.assert_gone(at);
@@ -276,12 +290,14 @@ fn a_restart_killed_at_any_point_is_finished() {
         real.want_first();
         real.place.expect(0, "apply m --yes");
         real.want(2, DATA, "one");
+        real.wait_for_button();
         let was_killed = killed(&real.place, "apply m --yes --allow restart", at);
         real.place.expect(0, "apply m --yes --allow restart");
         real.assert_settled(at);
         let cores = virsh(&["vcpucount", "--live", "--current", &real.name]);
         assert_eq!(cores.as_deref(), Some("2"), "point {at}");
         assert_eq!(real.volumes().len(), 2, "point {at}");
+        real.wait_for_button();
         real.delete();
         real.assert_gone(at);
         was_killed

@@ -26,6 +26,7 @@ use super::work::WHO;
 use crate::base::{Attempt as _, Fault, Uid};
 use crate::engine::observe::observe_kinds;
 use crate::engine::records::Acceptance;
+use crate::kinds::vm::Reconcile;
 use crate::kinds::{Catalog, KindName, Ref};
 use crate::manifest::{self, Loaded};
 use crate::plan::live::Known;
@@ -48,6 +49,8 @@ pub struct Source {
     pub prune: bool,
     /// The repository whose files stand there.
     pub git: Option<Git>,
+    /// What is done about differences of what came from it.
+    pub reconcile: Reconcile,
 }
 
 /// What a reading of a source came to.
@@ -71,13 +74,13 @@ impl Source {
     /// The source at a path.
     pub fn at(path: PathBuf, prune: bool) -> Self {
         let name = std::fs::canonicalize(&path).unwrap_or_else(|_| std::path::absolute(&path).unwrap_or(path.clone()));
-        Self { name: name.display().to_string(), path, prune, git: None }
+        Self { name: name.display().to_string(), path, prune, git: None, reconcile: Reconcile::Enforce }
     }
 
     /// The source in a folder of a repository.
     pub fn of(git: Git, folder: &std::path::Path, prune: bool) -> Self {
         let name = format!("{}#{}:{}", git.url, git.branch, folder.display());
-        Self { name, path: git.current().join(folder), prune, git: Some(git) }
+        Self { name, path: git.current().join(folder), prune, git: Some(git), reconcile: Reconcile::Enforce }
     }
 
     /// The commit that is in force, of a source that has any.

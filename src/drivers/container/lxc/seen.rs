@@ -11,7 +11,7 @@ use super::cgroup::Group;
 use super::host::Host;
 use super::{config, keep, net};
 use crate::base::exec::Command;
-use crate::base::{Attempt as _, Fault, Name, Rate, Size};
+use crate::base::{Attempt as _, Fault, FaultKind, Name, Rate, Size};
 use crate::drivers::container::running::unseen;
 use crate::drivers::container::{Ended, Place, Power, Record, Seen};
 use crate::kinds::container::{CtMemory, CtSpec};
@@ -35,6 +35,9 @@ pub struct State {
     /// The monitor and the moment it started.
     pub monitor: Option<(u32, u64)>,
 }
+
+/// How often a container is looked at that ends or starts meanwhile.
+const LOOKS: usize = 5;
 
 const STOPPED: State = State { power: Power::Stopped, init: None, monitor: None };
 
@@ -150,39 +153,46 @@ pub async fn find(host: &Host, name: &Name) -> Result<Option<Seen>, Fault> {
 }
 
 /// One container; one that is `quiet` does not run. `rates` are asked for when they are needed and not given.
+///
+/// A guest may end while it is looked at: what is read of its processes is gone then, and it is looked at again.
 async fn look(
     host: &Host,
     name: &Name,
     quiet: bool,
     rates: Option<&BTreeMap<String, Rate>>,
 ) -> Result<Option<Seen>, Fault> {
-    let Some(Files { found, record }) = files(host, name)? else { return Ok(None) };
-    let state = if quiet { STOPPED } else { state(host, name).await? };
-    let running = match state.init {
-        Some(init) if state.power.active() => {
-            let asked;
-            let rates = match rates {
-                Some(rates) => rates,
-                None => {
-                    asked = net::rates().await;
-                    &asked
+    let mut asked = None;
+    for look in 1.. {
+        let Some(Files { found, record }) = files(host, name)? else { break };
+        let state = if quiet { STOPPED } else { state(host, name).await? };
+        let running = match state.init.filter(|_| state.power.active()) {
+            None => None,
+            Some(init) => {
+                let Some(rates) = rates.or(asked.as_ref()) else {
+                    asked = Some(net::rates().await);
+                    continue;
+                };
+                match running(host, name, &found.spec, record.as_ref(), state, init, rates) {
+                    Err(fault) if look < LOOKS && (fault.kind == FaultKind::NotFound || stat(init).is_none()) => {
+                        continue;
+                    }
+                    seen => Some(seen?),
                 }
-            };
-            Some(running(host, name, &found.spec, record.as_ref(), state, init, rates)?)
-        }
-        _ => None,
-    };
-    let ended = (!state.power.active()).then(|| ended(host, name));
-    Ok(Some(Seen {
-        configured: found.spec,
-        running,
-        record,
-        power: state.power,
-        ended,
-        init: state.init,
-        rootfs: found.rootfs,
-        foreign: found.foreign,
-    }))
+            }
+        };
+        let ended = (!state.power.active()).then(|| ended(host, name));
+        return Ok(Some(Seen {
+            configured: found.spec,
+            running,
+            record,
+            power: state.power,
+            ended,
+            init: state.init,
+            rootfs: found.rootfs,
+            foreign: found.foreign,
+        }));
+    }
+    Ok(None)
 }
 
 /// What a container was started as, before we look at what the kernel says.
