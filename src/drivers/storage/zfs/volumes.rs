@@ -129,8 +129,7 @@ async fn appear(path: &Path) -> Result<(), Fault> {
         .help("see whether udevd runs: `udevadm settle`"))
 }
 
-/// What ZFS says for some moments after an unmount. The kernel tells ZFS in user space of it only afterwards; a rollback
-/// that comes before that finds a file system that is going away, which it calls an I/O error.
+/// What ZFS was seen to say of a rollback or a destroy that comes right after an unmount, and no more some moments later.
 const UNSETTLED: [&str; 2] = ["dataset is busy", "I/O error"];
 
 /// Runs a command on a dataset that was just unmounted, again while that is not settled; the command can be repeated.

@@ -8,7 +8,7 @@ use crate::drivers::storage;
 use crate::kinds::container::spec::{CtSpec, MountOption};
 use crate::kinds::container::volumes::ROOT;
 use crate::kinds::image::ImageType;
-use crate::kinds::storage::Content;
+use crate::kinds::storage::{Content, declared};
 use crate::kinds::{KindName, Report, Scope, Spec};
 
 /// The least file system that is worth making.
@@ -74,7 +74,7 @@ fn on_storage(name: &Name, spec: &CtSpec, at: &str, scope: &Scope<'_>, report: &
     if content.is_some_and(|c| !c.contains(&Content::Rootdir)) {
         let message = format!("storage/{name} keeps no file systems of containers");
         let help = format!("add rootdir to storage/{name}'s content, or take another storage");
-        report.error("ct/storage-content", &at, message, help);
+        report.error_from(declared(scope, name), "ct/storage-content", &at, message, help);
     }
     if let Some(node) = &spec.node
         && !found.nodes.is_empty()
@@ -107,7 +107,8 @@ fn whole(name: &Name, size: Option<Size>, at: &str, scope: &Scope<'_>, report: &
     if let Some(size) = size.filter(|s| s.bytes().is_multiple_of(4096) && !s.bytes().is_multiple_of(granule)) {
         let message = format!("{size} is no multiple of {}, which storage/{name} needs", Size(granule));
         let next = Size(size.bytes().div_ceil(granule).saturating_mul(granule));
-        report.error("ct/size", &format!("{at}.size"), message, format!("write {next}"));
+        let at = format!("{at}.size");
+        report.error_from(declared(scope, name), "ct/size", &at, message, format!("write {next}"));
     }
 }
 
