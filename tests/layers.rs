@@ -108,7 +108,8 @@ fn every_storage_driver_folder_is_in_the_list() {
     for entry in std::fs::read_dir(&root).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if path.is_dir() {
+        // What volume managers share is no type.
+        if path.is_dir() && name != "pool" {
             assert!(
                 list.contains(&format!("{name}::")),
                 "src/drivers/storage/{name} is not in the list of storage types"

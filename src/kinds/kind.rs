@@ -234,6 +234,19 @@ impl<'a> Report<'a> {
         self.found.push(Diagnostic::error(code, message).at(place).help(help));
     }
 
+    /// An error at the field at `path` below `spec`, that comes from what stands at another place.
+    pub fn error_from(
+        &mut self,
+        from: (Option<Place>, String),
+        code: &'static str,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.place(path);
+        self.found.push(Diagnostic::error(code, message).at(place).help(help).related(from.0, from.1));
+    }
+
     /// A warning at the field at `path` below `spec`.
     pub fn warning(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
         let place = self.place(path);

@@ -116,7 +116,7 @@ async fn make(
     disk: &Disk,
     size: Size,
 ) -> Result<Format, Fault> {
-    let preferred = storage.abilities().formats.iter().copied().find(|f| *f != Format::Subvol);
+    let preferred = (storage.abilities().formats)(Content::Images).first().copied();
     let format = disk.format.or(preferred).unwrap_or(Format::Raw);
     let source = match &disk.image {
         None => Source::Empty,

@@ -1,10 +1,10 @@
 //! Disks and optical drives.
 
 use super::{absolute, is_q35};
-use crate::base::Size;
+use crate::base::{Place, Size};
 use crate::drivers::storage::{self, Format};
 use crate::kinds::image::ImageType;
-use crate::kinds::storage::{Content, content};
+use crate::kinds::storage::{Content, content, declared};
 use crate::kinds::vm::spec::{Bus, Cache, Disk, Io, Media, VmSpec};
 use crate::kinds::{KindName, Report, Scope, Spec};
 
@@ -39,6 +39,17 @@ impl Rule<'_, '_, '_> {
     fn error(&mut self, code: &'static str, field: &str, message: String, help: &str) {
         let path = if field.is_empty() { self.at.to_owned() } else { format!("{}.{field}", self.at) };
         self.report.error(code, &path, message, help);
+    }
+
+    fn error_from(
+        &mut self,
+        from: (Option<Place>, String),
+        code: &'static str,
+        field: &str,
+        message: String,
+        help: &str,
+    ) {
+        self.report.error_from(from, code, &format!("{}.{field}", self.at), message, help);
     }
 
     fn unused(&mut self, fields: &[(&str, bool)], why: &str) {
@@ -97,7 +108,7 @@ impl Rule<'_, '_, '_> {
         if known && (!provisions || !content(found).contains(&Content::Images)) {
             let message = format!("storage/{name} keeps no disks of virtual machines");
             let help = format!("add images to storage/{name}'s content, or take another storage");
-            self.error("vm/storage-content", "storage", message, &help);
+            self.error_from(declared(scope, name), "vm/storage-content", "storage", message, &help);
         }
         if let Some(node) = &spec.node
             && !found.nodes.is_empty()
@@ -111,17 +122,17 @@ impl Rule<'_, '_, '_> {
         if let Some(size) = self.disk.size.filter(|s| !s.bytes().is_multiple_of(granule)) {
             let message = format!("{size} is no multiple of {}, which storage/{name} needs", Size(granule));
             let next = Size(size.bytes().div_ceil(granule).saturating_mul(granule));
-            self.error("vm/disk-size", "size", message, &format!("write {next}"));
+            self.error_from(declared(scope, name), "vm/disk-size", "size", message, &format!("write {next}"));
         }
         let Some(format) = self.disk.format else { return };
-        let formats = kind.map(|k| k.abilities().formats);
+        let formats = kind.map(|k| (k.abilities().formats)(Content::Images));
         if format == Format::Subvol || formats.is_some_and(|f| !f.contains(&format)) {
             let message = format!("storage/{name} has no disks of format {}", format.word());
             let help = formats.map_or("use raw or qcow2".to_owned(), |found| {
-                let usable = found.iter().copied().filter(|f| *f != Format::Subvol).map(Format::word);
+                let usable = found.iter().copied().map(Format::word);
                 format!("it has {}", usable.collect::<Vec<_>>().join(", "))
             });
-            self.error("vm/disk-format", "format", message, &help);
+            self.error_from(declared(scope, name), "vm/disk-format", "format", message, &help);
         }
     }
 
