@@ -22,7 +22,7 @@ mod scalar;
 mod source;
 mod suggest;
 
-pub use load::{Loaded, SourceFile, load, load_str};
+pub use load::{Loaded, SourceFile, load, load_str, ready};
 pub use partial::STAND_IN;
 pub use source::{MOST_BYTES, STDIN, input};
 pub use suggest::nearest;
