@@ -47,9 +47,28 @@ fn add(text: &str, keys: &[&str], value: &Value) -> Result<String, String> {
     while depth > 0 && !found(text, &keys[..depth])? {
         depth -= 1;
     }
-    let wrapped = |inner, key: &&str| Value::Object(Map::from_iter([((*key).to_owned(), inner)]));
-    let value = keys[depth + 1..].iter().rev().fold(value.clone(), wrapped);
-    apply(text, &keys[..depth], Op::Add { key: keys[depth].to_owned(), value: yaml(&value)? })
+    let mut text = text.to_owned();
+    for depth in depth..keys.len() - 1 {
+        text = put(&text, &keys[..=depth], &Value::Object(Map::new()))?;
+    }
+    match value {
+        // The library writes no more than one level at a time.
+        Value::Object(entries) if entries.values().any(|v| v.is_object() || v.is_array()) => {
+            text = put(&text, keys, &Value::Object(Map::new()))?;
+            for (key, value) in entries {
+                let keys: Vec<&str> = keys.iter().copied().chain([key.as_str()]).collect();
+                text = add(&text, &keys, value)?;
+            }
+            Ok(text)
+        }
+        value => put(&text, keys, value),
+    }
+}
+
+/// Adds a field to what is there.
+fn put(text: &str, keys: &[&str], value: &Value) -> Result<String, String> {
+    let Some((last, around)) = keys.split_last() else { return Err("there is no field".to_owned()) };
+    apply(text, around, Op::Add { key: (*last).to_owned(), value: yaml(value)? })
 }
 
 /// Whether the document has something there.
@@ -127,6 +146,8 @@ spec:
         assert_eq!(edited("disks.data", None), "-    data: {size: 1Gi, cache: none}\n");
         assert_eq!(edited("nothing.there", None), "");
         assert_eq!(edited("tags", Some(json!(["b", "c"]))), "-  tags: [a, b]\n+  tags: [b, c]\n");
-        assert_eq!(edited("nics.eth0.network", Some(json!("lan"))), "+  nics:\n+    eth0:\n+      network: lan\n");
+        assert_eq!(edited("nics.eth0.network", Some(json!("lan"))), "+  nics: { eth0: { network: lan } }\n");
+        let data = json!({"size": "1Gi", "limits": {"iops": 100}, "keys": ["a"]});
+        assert_eq!(edited("disks.log", Some(data)), "+    log: { size: 1Gi, limits: { iops: 100 }, keys: [a] }\n");
     }
 }
