@@ -1,6 +1,6 @@
 # What a person and CI do with this project. Everything that needs a real host is prepared by `setup` and `up`.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down build test lint bench demo demo-clean fmt schemas clean
+.PHONY: help setup up down build test lint bench fuzz demo demo-clean fmt schemas clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -23,8 +23,11 @@ test: up ## Run all tests, with real libvirt and LXC
 lint: setup ## Check format, lints, scripts and dependencies
 	tests/lab/lint
 
-bench: setup ## Run the benchmarks
-	cargo bench --locked
+bench: setup ## Measure all that is promised of speed, as root, with a libvirtd of its own
+	cargo bench --locked --bench speed
+
+fuzz: setup ## Fuzz the manifest reader for a minute, with any compiler
+	tests/fuzz/run 60
 
 demo: up ## Apply samples/quickstart on this machine: a VM and a container that run
 	tests/lab/demo

@@ -11,9 +11,10 @@
 //!
 //! `base` has the words everyone shares and uses nothing else. `store` keeps what was accepted. `drivers` talk to one
 //! hypervisor, network or storage type each. `kinds` say what can be declared, one folder each. `manifest` reads text.
-//! `plan` compares. `engine` acts. `doctor` examines the host. `api` answers on a socket. `cli` is what a person types. Which may use which is in
-//! `specs/architecture.md`, and a test holds it.
+//! `plan` compares. `engine` acts. `agent` does it all the time. `api` answers on its socket. `doctor` examines the host.
+//! `cli` is what a person types. Which may use which is in `specs/architecture.md`, and a test holds it.
 
+pub mod agent;
 pub mod api;
 pub mod base;
 pub mod cli;

@@ -1,5 +1,5 @@
 //! The `reeve` command.
 
-fn main() -> std::process::ExitCode {
-    reeve::cli::main()
+fn main() {
+    reeve::base::leave(reeve::cli::main());
 }

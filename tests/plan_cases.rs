@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use reeve::cli::render::paint::Paint;
-use reeve::cli::render::plan::text;
+use reeve::cli::render::plan::{Shown, text};
 use reeve::kinds::{Catalog, Options};
 use reeve::manifest;
 use reeve::plan::desired::Desired;
@@ -55,7 +55,7 @@ fn every_case_gives_its_plan() {
         let goal = Goal { catalog: &desired.catalog, order: &desired.order, remove: &remove, options };
         let plan = make(&goal, &live);
         assert_eq!(plan, make(&goal, &live), "{}: two plans from the same differ", case.display());
-        check(&case.join("plan.txt"), &text(&plan, Paint::new(false)), &mut failed);
+        check(&case.join("plan.txt"), &text(&plan, Shown::Telling, Paint::new(false)), &mut failed);
         check(&case.join("plan.json"), &format!("{}\n", serde_json::to_string_pretty(&plan).unwrap()), &mut failed);
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));

@@ -101,6 +101,8 @@ fn a_folder_of_yaml_becomes_running_machines() {
     assert!(name.contains("qs-web"), "cloud-init did not find its seed: {name}");
     let links = agent(r#"{"execute":"guest-network-get-interfaces"}"#).unwrap();
     assert!(links.contains("10.44.0.10"), "{links}");
+    let described = place.reeve(0, "describe vm/qs-web");
+    assert!(described.contains("10.44.0.10/24"), "{described}");
     assert!(place.reeve(0, "plan m").starts_with("Nothing to do"), "a booted guest is no drift");
 
     place.reeve(0, &format!("delete --yes --destroy-data {RESOURCES}"));

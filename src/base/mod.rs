@@ -1,12 +1,14 @@
 //! Words everyone shares: names, sizes, secrets, diagnostics, the clock, and the only way to run a program.
 //! Uses nothing else of the crate.
 
+pub mod calendar;
 pub mod clock;
 pub mod crash;
 pub mod diagnostic;
 pub mod exec;
 pub mod fault;
 pub mod id;
+mod leave;
 pub mod mark;
 pub mod secret;
 pub mod size;
@@ -15,5 +17,6 @@ pub use clock::Clock;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use fault::{Attempt, Fault, FaultKind};
 pub use id::{Name, Uid};
+pub use leave::leave;
 pub use mark::{Disruption, Mark};
 pub use size::{Rate, Seconds, Size};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::base::Disruption;
+use crate::base::{Disruption, Seconds};
 use crate::kinds::{KindName, Ref};
 
 /// Keeps hypervisors as their manifests say.
@@ -29,21 +29,28 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Where the help of a command shows the options that all have.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Where Reeve keeps its store, images and seeds [default: /var/lib/reeve]
-    #[arg(long, global = true, env = "REEVE_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The configuration file [default: /etc/reeve/config.yaml, when it is there]
-    #[arg(long, global = true, env = "REEVE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How much to log to standard error, as a level or filter such as `reeve=debug`
-    #[arg(long, global = true, env = "REEVE_LOG", default_value = "warn", value_name = "LEVEL")]
-    pub log: String,
+    /// [default: warn, and info for the agent]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
+    /// How long to wait for another command that is changing this node
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "REEVE_LOCK_WAIT", default_value = "5m", value_name = "TIME")]
+    pub lock_wait: Seconds,
 }
 
 /// When to use colours.
@@ -73,6 +80,11 @@ pub enum Command {
         after_help = "Example:\n  reeve diff manifests/\n\nExit status: 0 no difference, 2 differences, 1 error."
     )]
     Diff(DiffArgs),
+    /// Show what is no longer as it was applied, and the edit of the manifests that would accept it
+    #[command(
+        after_help = "Examples:\n  reeve drift\n  reeve drift manifests/ --patch | git apply\n\nExit status: 0 nothing has drifted, 2 something has, 1 error."
+    )]
+    Drift(DriftArgs),
     /// Bring this node to what the manifests say
     #[command(
         after_help = "Examples:\n  reeve apply manifests/\n  reeve apply manifests/ --yes --allow restart\n  reeve apply plan.json\n\nExit status: 0 done, 2 something waits or failed to converge for a stated reason, 1 error."
@@ -80,11 +92,11 @@ pub enum Command {
     Apply(Apply),
     /// Delete resources
     #[command(
-        after_help = "Examples:\n  reeve delete vm/web-1\n  reeve delete vm/web-1 volume/web-data --destroy-data\n\nDisks are kept as orphans unless --destroy-data is given."
+        after_help = "Examples:\n  reeve delete vm/web-1\n  reeve delete vm/web-1 volume/web-data --destroy-data\n  reeve delete --orphan local/vm-web-1-root --destroy-data\n\nDisks are kept as orphans unless --destroy-data is given."
     )]
     Delete(Delete),
     /// List resources, or show one
-    #[command(after_help = "Examples:\n  reeve get\n  reeve get vm\n  reeve get vm/web-1 -o yaml")]
+    #[command(after_help = "Examples:\n  reeve get\n  reeve get vm\n  reeve get vm/web-1 -o yaml\n  reeve get volumes")]
     Get(Get),
     /// Show all that is known of one resource
     #[command(after_help = "Example:\n  reeve describe vm/web-1")]
@@ -123,6 +135,11 @@ pub enum Command {
     /// Connect the terminal to a guest's console
     #[command(after_help = "Example:\n  reeve console vm/web-1\n\nLeave with Ctrl-].")]
     Console(One),
+    /// Keep this node as the manifests say, until told to stop
+    #[command(
+        after_help = "Examples:\n  reeve agent manifests/\n  systemctl enable --now reeve\n\nSIGTERM finishes what has begun and ends; SIGHUP looks at everything now."
+    )]
+    Agent(AgentArgs),
     /// Show what was done, by whom and why
     #[command(after_help = "Examples:\n  reeve events\n  reeve events vm/web-1 -o json")]
     Events(Events),
@@ -206,7 +223,8 @@ pub struct Allow {
     pub prune_all: bool,
 }
 
-fn allow(text: &str) -> Result<Disruption, String> {
+/// Reads the greatest disruption that may be done.
+pub fn allow(text: &str) -> Result<Disruption, String> {
     match text.parse()? {
         Disruption::Destroy => {
             Err("`destroy` cannot be allowed: data is destroyed only by `delete --destroy-data`".into())
@@ -230,6 +248,9 @@ pub struct PlanArgs {
     /// Plan against a state written by `reeve observe -o json`, without a host
     #[arg(long, value_name = "FILE")]
     pub live: Option<PathBuf>,
+    /// Show every field of what is created, those at their documented defaults too
+    #[arg(long)]
+    pub all: bool,
     /// What it may do
     #[command(flatten)]
     pub allow: Allow,
@@ -241,6 +262,20 @@ pub struct DiffArgs {
     /// Files and folders with manifests; `-` reads standard input
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Compare with a state written by `reeve observe -o json`, without a host
+    #[arg(long, value_name = "FILE")]
+    pub live: Option<PathBuf>,
+}
+
+/// `reeve drift`.
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// Files and folders with manifests; what was accepted when left out
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Print a patch that makes the manifests say what there is, for `git apply`
+    #[arg(long)]
+    pub patch: bool,
     /// Compare with a state written by `reeve observe -o json`, without a host
     #[arg(long, value_name = "FILE")]
     pub live: Option<PathBuf>,
@@ -267,8 +302,11 @@ pub struct Apply {
 #[derive(Debug, Args)]
 pub struct Delete {
     /// The resources, such as vm/web-1
-    #[arg(required = true, value_name = "KIND/NAME")]
+    #[arg(required_unless_present = "orphan", value_name = "KIND/NAME")]
     pub resources: Vec<Ref>,
+    /// Delete this volume instead, which no guest needs any more; `reeve get volumes` lists them. Needs --destroy-data
+    #[arg(long, value_name = "STORAGE/VOLUME", conflicts_with = "resources")]
+    pub orphan: Vec<String>,
     /// Destroy the data of what is deleted as well; it cannot be brought back
     #[arg(long)]
     pub destroy_data: bool,
@@ -286,6 +324,9 @@ pub struct Get {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
+    /// Go on, and print what the agent tells as it changes
+    #[arg(short, long)]
+    pub watch: bool,
     /// Only resources with this label, `key=value` or `key`
     #[arg(short = 'l', long, value_name = "LABEL")]
     pub selector: Vec<String>,
@@ -364,6 +405,24 @@ pub struct Power {
     /// Cut the power instead of asking the guest to shut down
     #[arg(long)]
     pub force: bool,
+}
+
+/// `reeve agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Files and folders with manifests to follow; those of the configuration when left out
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Delete what is taken out of these paths
+    #[arg(long, requires = "paths")]
+    pub prune: bool,
+    /// How often everything is looked at, such as 5m [default: 5m]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub resync: Option<std::time::Duration>,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::cli::config::duration(text)
 }
 
 /// `reeve events`.

@@ -1,7 +1,6 @@
 //! One place that turns what went wrong into words and an exit status.
 
 use std::fmt;
-use std::process::ExitCode;
 
 use crate::base::{Diagnostics, Fault};
 
@@ -16,13 +15,13 @@ pub enum Exit {
     Changes,
 }
 
-impl From<Exit> for ExitCode {
+impl From<Exit> for u8 {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
+        match exit {
             Exit::Done => 0,
             Exit::Error => 1,
             Exit::Changes => 2,
-        })
+        }
     }
 }
 

@@ -8,8 +8,6 @@ pub mod progress;
 pub mod render;
 pub mod session;
 
-use std::process::ExitCode;
-
 use clap::Parser as _;
 
 use self::args::{Cli, Command};
@@ -18,10 +16,13 @@ use self::error::{CliError, Exit, Result};
 use self::session::Session;
 use crate::kinds::PowerRequest;
 
-/// Runs the command line of this process.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_log(&cli.global.log);
+/// Runs the command line of this process and gives the code to end it with.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    start_log(&cli);
     let session = match Session::new(&cli.global) {
         Ok(session) => session,
         Err(error) => {
@@ -38,12 +39,28 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start_log(filter: &str) {
+/// Prints help, or what was typed wrong; the latter is an error like any other, and never looks like "there are changes".
+fn usage(error: &clap::Error) -> u8 {
+    // Whoever closed the pipe has seen enough.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Error.into() } else { Exit::Done.into() }
+}
+
+fn start_log(cli: &Cli) {
     use std::io::IsTerminal as _;
+    // Who keeps the node tells what it does; who asks once wants the answer alone.
+    let usual = if matches!(cli.command, Command::Agent(_)) { "reeve=info,warn" } else { "warn" };
+    let filter = cli.global.log.as_deref().unwrap_or(usual);
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "warn".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process is a test's; its own stands.
-    let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
+    let terminal = std::io::stderr().is_terminal();
+    let log = log.with_ansi(terminal);
+    // The journal has the time itself.
+    let _ = match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) if !terminal => log.without_time().try_init(),
+        _ => log.try_init(),
+    };
 }
 
 /// Prints what went wrong, and what to do.
@@ -85,6 +102,7 @@ async fn run_async(session: &Session, command: &Command) -> Result {
     match command {
         Command::Plan(args) => c::plan::run(session, args).await,
         Command::Diff(args) => c::diff::run(session, args).await,
+        Command::Drift(args) => c::drift::run(session, args).await,
         Command::Apply(args) => c::apply::run(session, args).await,
         Command::Delete(args) => c::delete::run(session, args).await,
         Command::Get(args) => c::get::run(session, args).await,
@@ -97,6 +115,7 @@ async fn run_async(session: &Session, command: &Command) -> Result {
         Command::Stop(args) => c::power::run(session, args, PowerRequest::Stop { force: args.force }).await,
         Command::Restart(args) => c::power::run(session, args, PowerRequest::Restart { force: args.force }).await,
         Command::Console(args) => c::console::run(session, args).await,
+        Command::Agent(args) => c::agent::run(session, args).await,
         Command::Events(args) => c::events::run(session, args).await,
         Command::Validate(_)
         | Command::Explain(_)

@@ -3,19 +3,24 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::args::{Color, Global};
 use super::config::Config;
 use super::error::{CliError, Result};
 use super::render::paint::Paint;
 use crate::base::clock::SystemClock;
+use crate::base::{Clock as _, Fault, Seconds};
 use crate::engine::records::{AcceptedSet, Ledger};
 use crate::kinds::{Catalog, World};
 use crate::manifest::{self, Loaded};
 use crate::plan::desired::Desired;
 use crate::plan::live::LiveState;
-use crate::store::embedded::Options;
-use crate::store::{Embedded, HistoryLimits, Memory, Store};
+use crate::store::embedded::{Options, View};
+use crate::store::{self, Embedded, HistoryLimits, Store};
+
+/// How soon a command that waits for the store looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A command's surroundings.
 pub struct Session {
@@ -25,6 +30,8 @@ pub struct Session {
     pub paint: Paint,
     /// Whether standard error is a terminal, so that progress may be drawn.
     pub terminal: bool,
+    /// How long a command that changes something waits for another that does.
+    pub lock_wait: Duration,
 }
 
 impl Session {
@@ -36,7 +43,8 @@ impl Session {
             Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         };
         let terminal = std::io::stderr().is_terminal();
-        Ok(Self { config: Config::read(global)?, paint: Paint::new(colour), terminal })
+        let lock_wait = global.lock_wait.duration();
+        Ok(Self { config: Config::read(global)?, paint: Paint::new(colour), terminal, lock_wait })
     }
 
     /// The world of this node.
@@ -44,28 +52,51 @@ impl Session {
         World::open(self.config.reach())
     }
 
+    /// The same, with its machines being read already while the caller goes on to store and manifests.
+    pub async fn world_ahead(&self) -> World {
+        let world = self.world();
+        readers().await;
+        world.vms.read_ahead();
+        world
+    }
+
     /// Where the store is.
     pub fn store_dir(&self) -> PathBuf {
         self.config.data_dir.join("store")
     }
 
-    /// The store for reading: when there is none yet, an empty one that leaves no file behind.
+    /// The store for reading, as it is at this moment: without its lock, so that no command that changes something
+    /// stands in the way, and without leaving a file behind.
     pub async fn store_to_read(&self) -> Result<Ledger> {
-        if self.store_dir().is_dir() {
-            return self.store().await;
-        }
-        Ok(Ledger::new(Arc::new(Memory::new(Arc::new(SystemClock), HistoryLimits::default())), Arc::new(SystemClock)))
+        let dir = self.store_dir();
+        let open = move || View::open(&dir, HistoryLimits::default(), Arc::new(SystemClock));
+        let view = blocking(open).await?.map_err(Fault::from)?;
+        Ok(Ledger::new(Arc::new(view), Arc::new(SystemClock)))
     }
 
-    /// The store, made when there is none.
+    /// The store, made when there is none; while another command has it, this one waits, and says for whom.
     pub async fn store(&self) -> Result<Ledger> {
-        let dir = self.store_dir();
-        let store =
-            tokio::task::spawn_blocking(move || Embedded::open(&dir, Options::default(), Arc::new(SystemClock)))
-                .await
-                .map_err(|e| CliError::new(format!("the store could not be opened: {e}")))?
-                .map_err(crate::base::Fault::from)?;
-        Ok(Ledger::new(Arc::new(store) as Arc<dyn Store>, Arc::new(SystemClock)))
+        let mut left = self.lock_wait;
+        loop {
+            let dir = self.store_dir();
+            let opened = blocking(move || Embedded::open(&dir, Options::default(), Arc::new(SystemClock))).await?;
+            let error = match opened {
+                Ok(store) => return Ok(Ledger::new(Arc::new(store) as Arc<dyn Store>, Arc::new(SystemClock))),
+                Err(error) => error,
+            };
+            let store::Error::Locked { holder, .. } = &error else { return Err(Fault::from(error).into()) };
+            if left.is_zero() {
+                let help = "wait for it to end, or give more time with `--lock-wait 10m`";
+                return Err(Fault::from(error).help(help).into());
+            }
+            if left == self.lock_wait {
+                let who = holder.as_ref().map_or("another process".to_owned(), ToString::to_string);
+                eprintln!("Waiting for {who}, which is changing this node; at most {}.", Seconds(left.as_secs()));
+            }
+            let pause = LOOK_AGAIN.min(left);
+            SystemClock.sleep(pause).await;
+            left -= pause;
+        }
     }
 
     /// Reads and checks the manifests at `paths` over `base`; problems end the command.
@@ -88,6 +119,23 @@ impl Session {
             eprint!("{}", super::render::diagnostics::text(found, self.paint.on()));
         }
     }
+}
+
+/// Makes the threads that read store and manifests, and lets each of them read a little.
+///
+/// While a shared library is being loaded, no other thread can note down what is to be done at its end, which each does
+/// when it uses something of its own for the first time: those that read would stand still until libvirt is loaded.
+async fn readers() {
+    let read = manifest::ready;
+    read();
+    rayon::broadcast(|_| read());
+    // It is only lost time when it fails.
+    let _ = tokio::task::spawn_blocking(read).await;
+}
+
+/// Does work that waits for the disk where it delays nothing else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| CliError::new(format!("the store could not be opened: {e}")))
 }
 
 /// Reads a state written by `reeve observe -o json`.

@@ -1,8 +1,12 @@
 //! Carries a plan out: steps in the order of references, several at once, each one's failure its own.
+//!
+//! Guests that start or stop wait for their turn as well. Between two turns is a gate, where the delay of those before it
+//! passes; a gate opens once they all have ended, however they ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -13,6 +17,10 @@ use crate::base::{Fault, Uid};
 use crate::kinds::{Catalog, Metadata, Progress, Ref, Resource, Scope, Task, World};
 use crate::plan::live::LiveState;
 use crate::plan::model::{Action, Plan, Readiness, Step};
+use crate::plan::turns::{self, Gate};
+
+/// How long what was done may stay unwritten while nothing else is written.
+const SOON: Duration = Duration::from_millis(200);
 
 /// Everything a run needs.
 pub struct Run<'a> {
@@ -71,16 +79,29 @@ impl Outcome {
 
 /// Does what the plan says; gives what became of each step, in the plan's order.
 pub async fn execute(run: &Run<'_>, plan: &Plan, report: &(dyn Fn(&Outcome) + Sync)) -> Vec<Outcome> {
-    let mut waiting = Waiting::new(&plan.steps);
+    let gates = turns::gates(&plan.steps);
+    let mut waiting = Waiting::new(&plan.steps, &gates);
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut busy = FuturesUnordered::new();
+    let mut working = 0;
     loop {
-        while busy.len() < run.parallel
-            && let Some(index) = waiting.next()
-        {
-            busy.push(async move { (index, one(run, plan, &plan.steps[index]).await) });
+        while let Some(index) = waiting.next(working < run.parallel) {
+            working += usize::from(index < plan.steps.len());
+            let gate = index.checked_sub(plan.steps.len()).and_then(|gate| gates.get(gate));
+            let delay = gate.map(|gate| gate.delay(&plan.steps, |step| moved(&plan.steps, &outcomes, step)));
+            busy.push(async move {
+                match delay {
+                    Some(delay) => (index, pause(run, delay).await),
+                    None => (index, Some(one(run, plan, &plan.steps[index]).await)),
+                }
+            });
         }
-        let Some((index, outcome)) = busy.next().await else { break };
+        let Some((index, outcome)) = next(run, &mut busy).await else { break };
+        let Some(outcome) = outcome else {
+            waiting.done(index);
+            continue;
+        };
+        working -= 1;
         report(&outcome);
         let lost = if outcome.converged() { waiting.done(index) } else { waiting.lost(index, &plan.steps) };
         outcomes.insert(index, outcome);
@@ -95,41 +116,96 @@ pub async fn execute(run: &Run<'_>, plan: &Plan, report: &(dyn Fn(&Outcome) + Sy
             outcomes.insert(index, outcome);
         }
     }
+    settle(run).await;
     outcomes.into_values().collect()
 }
 
-/// Which steps may begin.
+/// The next step or gate that ends; what the last ones left to write is durable soon, however long it takes.
+async fn next<F: Future<Output = (usize, Option<Outcome>)>>(
+    run: &Run<'_>,
+    busy: &mut FuturesUnordered<F>,
+) -> Option<(usize, Option<Outcome>)> {
+    match tokio::time::timeout(SOON, busy.next()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            settle(run).await;
+            busy.next().await
+        }
+    }
+}
+
+/// Makes results and events durable. Where that fails, the effects are looked at again by the next run.
+async fn settle(run: &Run<'_>) {
+    if let Err(fault) = run.ledger.settle().await {
+        tracing::warn!(%fault, "what was done could not be recorded");
+    }
+}
+
+/// Whether a step was begun and went well, so that its guest was started or stopped.
+fn moved(steps: &[Step], outcomes: &BTreeMap<usize, Outcome>, index: usize) -> bool {
+    let acted = matches!(steps[index].readiness, Readiness::Ready | Readiness::Partly(_));
+    acted && outcomes.get(&index).is_some_and(Outcome::converged)
+}
+
+/// Waits at a gate; no longer when the run is stopped.
+async fn pause(run: &Run<'_>, delay: Duration) -> Option<Outcome> {
+    let mut left = delay;
+    while !left.is_zero() && !run.stop.load(Ordering::Relaxed) {
+        let part = left.min(Duration::from_secs(1));
+        run.world.clock.sleep(part).await;
+        left -= part;
+    }
+    None
+}
+
+/// Which steps may begin, and which gates; a gate has a number behind those of the steps.
 struct Waiting {
-    /// For each step, the steps it still waits for.
+    /// For each of them, what it still waits for.
     needs: Vec<BTreeSet<usize>>,
-    /// For each step, the steps that wait for it.
+    /// For each of them, what waits for it.
     wanted_by: Vec<Vec<usize>>,
-    ready: std::collections::VecDeque<usize>,
+    ready: VecDeque<usize>,
+    /// Gates at which the waiting can begin.
+    open: VecDeque<usize>,
+    steps: usize,
 }
 
 impl Waiting {
-    fn new(steps: &[Step]) -> Self {
+    fn new(steps: &[Step], gates: &[Gate]) -> Self {
         let index: BTreeMap<&Ref, usize> = steps.iter().enumerate().map(|(i, s)| (&s.resource, i)).collect();
-        let needs: Vec<BTreeSet<usize>> =
+        let mut needs: Vec<BTreeSet<usize>> =
             steps.iter().map(|s| s.after.iter().filter_map(|r| index.get(r).copied()).collect()).collect();
-        let mut wanted_by = vec![Vec::new(); steps.len()];
+        for (number, gate) in gates.iter().enumerate() {
+            for step in &gate.behind {
+                needs[*step].insert(steps.len() + number);
+            }
+            let previous = gate.previous.map(|previous| steps.len() + previous);
+            needs.push(gate.before.iter().copied().chain(previous).collect());
+        }
+        let mut wanted_by = vec![Vec::new(); needs.len()];
         for (i, need) in needs.iter().enumerate() {
             need.iter().for_each(|n| wanted_by[*n].push(i));
         }
         let ready = (0..steps.len()).filter(|i| needs[*i].is_empty()).collect();
-        Self { needs, wanted_by, ready }
+        Self { needs, wanted_by, ready, open: VecDeque::new(), steps: steps.len() }
     }
 
-    fn next(&mut self) -> Option<usize> {
-        self.ready.pop_front()
+    /// The next gate, or else, when there is `room` for one, the next step.
+    fn next(&mut self, room: bool) -> Option<usize> {
+        self.open.pop_front().or_else(|| if room { self.ready.pop_front() } else { None })
+    }
+
+    /// Takes `cause` from what `waiter` waits for.
+    fn release(&mut self, waiter: usize, cause: usize) {
+        self.needs[waiter].remove(&cause);
+        if self.needs[waiter].is_empty() {
+            if waiter < self.steps { &mut self.ready } else { &mut self.open }.push_back(waiter);
+        }
     }
 
     fn done(&mut self, index: usize) -> Vec<(usize, Ref)> {
         for waiter in std::mem::take(&mut self.wanted_by[index]) {
-            self.needs[waiter].remove(&index);
-            if self.needs[waiter].is_empty() {
-                self.ready.push_back(waiter);
-            }
+            self.release(waiter, index);
         }
         Vec::new()
     }
@@ -140,17 +216,14 @@ impl Waiting {
         let mut from = vec![index];
         while let Some(cause) = from.pop() {
             for waiter in std::mem::take(&mut self.wanted_by[cause]) {
-                let hopeless = !matches!(steps[waiter].action, Action::Update);
+                let hopeless = steps.get(waiter).is_some_and(|step| step.action != Action::Update);
                 let already = self.needs[waiter].contains(&usize::MAX);
                 if hopeless && !already {
                     self.needs[waiter].insert(usize::MAX);
                     lost.push((waiter, steps[cause].resource.clone()));
                     from.push(waiter);
                 } else if !already {
-                    self.needs[waiter].remove(&cause);
-                    if self.needs[waiter].is_empty() {
-                        self.ready.push_back(waiter);
-                    }
+                    self.release(waiter, cause);
                 }
             }
         }
@@ -172,13 +245,13 @@ async fn one(run: &Run<'_>, plan: &Plan, step: &Step) -> Outcome {
         },
     };
     let outcome = Outcome { resource: step.resource.clone(), action: step.action, ending };
-    if let Err(fault) = remember(run, plan, step, &outcome).await {
+    if let Err(fault) = remember(run, plan, step, &outcome) {
         tracing::warn!(resource = %step.resource, %fault, "the event could not be recorded");
     }
     outcome
 }
 
-async fn remember(run: &Run<'_>, plan: &Plan, step: &Step, outcome: &Outcome) -> Result<(), Fault> {
+fn remember(run: &Run<'_>, plan: &Plan, step: &Step, outcome: &Outcome) -> Result<(), Fault> {
     let what = match (&outcome.ending, step.action) {
         (Ending::Done, Action::Create) => "created".to_owned(),
         (Ending::Done, Action::Update) => "updated".to_owned(),
@@ -189,11 +262,11 @@ async fn remember(run: &Run<'_>, plan: &Plan, step: &Step, outcome: &Outcome) ->
         (Ending::Failed(fault), _) => format!("failed: {fault}"),
         _ => return Ok(()),
     };
-    run.ledger.event(&step.resource, run.who, &what, &step.reason, Some(&plan.hash)).await
+    run.ledger.event_later(&step.resource, run.who, &what, &step.reason, Some(&plan.hash))
 }
 
 async fn act(run: &Run<'_>, plan: &Plan, step: &Step) -> Result<(), Fault> {
-    let journal = StoreJournal::new(run.ledger, &plan.hash);
+    let journal = StoreJournal::patient(run.ledger, &plan.hash);
     let reference = &step.resource;
     let lookup = |r: &Ref| run.live.present(r);
     let resource = run.catalog.get(reference);

@@ -1,4 +1,7 @@
 //! The journal of one run: intents and results in the store, with crash points around each write.
+//!
+//! An intent is durable before its effect begins. While a plan is carried out, a result becomes durable together with the
+//! next intent, or soon after (`execute` sees to that): one sync for both.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -13,12 +16,19 @@ use crate::store::records::JournalRecord;
 pub struct StoreJournal<'a> {
     ledger: &'a Ledger,
     plan: &'a str,
+    /// Whether results may wait for the next write.
+    patient: bool,
 }
 
 impl<'a> StoreJournal<'a> {
     /// A journal for the plan with this hash.
     pub fn new(ledger: &'a Ledger, plan: &'a str) -> Self {
-        Self { ledger, plan }
+        Self { ledger, plan, patient: false }
+    }
+
+    /// One whose results wait for the next write; whoever uses it settles the ledger.
+    pub fn patient(ledger: &'a Ledger, plan: &'a str) -> Self {
+        Self { ledger, plan, patient: true }
     }
 }
 
@@ -37,7 +47,11 @@ impl Journal for StoreJournal<'_> {
 
     async fn done(&self, id: Uid) -> Result<(), Fault> {
         crash::point("before done");
-        self.ledger.journal_clear(id).await?;
+        if self.patient {
+            self.ledger.journal_clear_later(id);
+        } else {
+            self.ledger.journal_clear(id).await?;
+        }
         crash::point("after done");
         Ok(())
     }

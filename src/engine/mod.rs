@@ -4,6 +4,7 @@
 //! records   what the store keeps: accepted manifests, tombstones, the journal, events
 //! observe   the world -> LiveState, all kinds at once, each with a deadline
 //! execute   Plan -> Outcome per resource: bounded parallelism, journal around every outside effect
+//! publish   what is known -> conditions, in the store
 //! recover   what a crash left: open intents, deletes that were begun
 //! ```
 
@@ -11,5 +12,6 @@ pub mod crash;
 pub mod execute;
 pub mod journal;
 pub mod observe;
+pub mod publish;
 pub mod records;
 pub mod recover;

@@ -4,7 +4,7 @@
 //! all is gone the tombstone is closed. A tombstone that still says `deleting` after a crash is a delete to finish.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 
@@ -12,8 +12,10 @@ use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
 use crate::plan::live::Accepted;
 use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
-use crate::store::{Error, Store, Txn, keys};
+use crate::store::{Entry, Error, Op, Store, Txn, keys};
 
+/// Where a manifest's record keeps the commit that last changed it.
+const COMMIT: &str = "commit";
 /// The most operations put into one transaction.
 const BATCH: usize = 100;
 
@@ -41,6 +43,8 @@ pub struct Acceptance {
     pub source: Option<String>,
     /// The UID it has already, when what it names exists and is ours.
     pub uid: Option<Uid>,
+    /// The commit it is from, when it is from a repository.
+    pub commit: Option<String>,
 }
 
 /// The engine's records.
@@ -48,6 +52,8 @@ pub struct Acceptance {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// What is to be written with the next intent, or when the run settles.
+    later: Arc<Mutex<Vec<Op>>>,
 }
 
 /// Everything accepted, as it stands in the store.
@@ -57,6 +63,8 @@ pub struct AcceptedSet {
     pub catalog: Catalog,
     /// What else is known of them.
     pub facts: BTreeMap<Ref, Accepted>,
+    /// The commits that last changed those from repositories.
+    pub commits: BTreeMap<Ref, String>,
 }
 
 /// A delete that was begun and not finished.
@@ -72,22 +80,43 @@ pub struct BegunDelete {
     pub manifest: Option<Arc<Resource>>,
 }
 
+impl AcceptedSet {
+    /// Takes in what the store has at one key of a manifest.
+    pub fn put(&mut self, entry: &Entry) -> Result<Ref, Fault> {
+        let record = ManifestRecord::read(entry).map_err(|e| Fault::other(chain(&e)))?;
+        let reference = reference_of(&entry.key)?;
+        let resource = typed(&reference, &record)?;
+        let protection = resource.meta.protection;
+        match record.extra.get(COMMIT).and_then(Value::as_str) {
+            Some(commit) => drop(self.commits.insert(reference.clone(), commit.to_owned())),
+            None => drop(self.commits.remove(&reference)),
+        }
+        self.catalog.insert(Arc::new(resource));
+        self.facts.insert(reference.clone(), Accepted { uid: record.uid.into(), source: record.source, protection });
+        Ok(reference)
+    }
+
+    /// Takes out what the store no longer has at one key of a manifest.
+    pub fn take(&mut self, key: &str) -> Result<Ref, Fault> {
+        let reference = reference_of(key)?;
+        self.catalog.remove(&reference);
+        self.facts.remove(&reference);
+        self.commits.remove(&reference);
+        Ok(reference)
+    }
+}
+
 impl Ledger {
     /// The records in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, later: Arc::default() }
     }
 
     /// Every accepted manifest.
     pub async fn accepted(&self) -> Result<AcceptedSet, Fault> {
         let mut set = AcceptedSet::default();
         for entry in self.store.list(&keys::manifests()).await?.entries {
-            let record = ManifestRecord::read(&entry).map_err(|e| Fault::other(chain(&e)))?;
-            let reference = reference_of(&entry.key)?;
-            let resource = typed(&reference, &record)?;
-            let protection = resource.meta.protection;
-            set.catalog.insert(Arc::new(resource));
-            set.facts.insert(reference, Accepted { uid: record.uid.into(), source: record.source, protection });
+            set.put(&entry)?;
         }
         Ok(set)
     }
@@ -146,6 +175,10 @@ impl Ledger {
                 record.accepted_at = old.accepted_at;
             }
         }
+        if old.is_none_or(|old| old.spec != record.spec) {
+            record.extra.remove(COMMIT);
+            record.extra.extend(one.commit.as_ref().map(|commit| (COMMIT.to_owned(), json!(commit))));
+        }
         Ok(record)
     }
 
@@ -192,21 +225,56 @@ impl Ledger {
         Ok(begun)
     }
 
-    /// Every journal record that is not done.
+    /// Every journal record that is not done, in the order they were begun.
     pub async fn journal(&self) -> Result<Vec<JournalRecord>, Fault> {
         let entries = self.store.list(&keys::journals()).await?.entries;
-        entries.iter().map(|e| JournalRecord::read(e).map_err(|e| Fault::other(chain(&e)))).collect()
+        let read = |entry| JournalRecord::read(entry).map_err(|e| Fault::other(chain(&e)));
+        let mut records = entries.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        records.sort_by_cached_key(|r| (r.started_at, r.resource.clone(), r.op.clone(), r.detail.to_string()));
+        Ok(records)
     }
 
-    /// Writes a journal record.
+    /// Writes a journal record, and with it what waits; one sync makes all of it durable.
     pub async fn journal_put(&self, record: &JournalRecord) -> Result<(), Fault> {
-        self.store.put(&keys::journal(record.id), written(record)?).await?;
-        Ok(())
+        let op = put(&keys::journal(record.id), record)?;
+        self.write(self.waiting(Some(op))).await
     }
 
     /// Takes a journal record out.
     pub async fn journal_clear(&self, id: Uid) -> Result<(), Fault> {
         self.store.delete(&keys::journal(id.uuid())).await?;
+        Ok(())
+    }
+
+    /// Takes a journal record out with the next write.
+    ///
+    /// Lost in a crash, it is as if the crash had come before the effect's end: the effect is looked at again.
+    pub fn journal_clear_later(&self, id: Uid) {
+        self.open().push(Op::Delete { key: keys::journal(id.uuid()).into() });
+    }
+
+    /// Makes durable what waits.
+    pub async fn settle(&self) -> Result<(), Fault> {
+        self.write(self.waiting(None)).await
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Op>> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits, and one operation more.
+    fn waiting(&self, more: Option<Op>) -> Vec<Op> {
+        let mut ops = std::mem::take(&mut *self.open());
+        ops.extend(more);
+        ops
+    }
+
+    async fn write(&self, ops: Vec<Op>) -> Result<(), Fault> {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let txn = Txn { ops: ops.by_ref().take(BATCH).collect(), ..Txn::new() };
+            self.store.commit(txn).await?;
+        }
         Ok(())
     }
 
@@ -219,10 +287,24 @@ impl Ledger {
         why: &str,
         plan: Option<&str>,
     ) -> Result<(), Fault> {
+        self.event_later(resource, who, what, why, plan)?;
+        self.settle().await
+    }
+
+    /// Notes that something happened, with the next write.
+    pub fn event_later(
+        &self,
+        resource: &Ref,
+        who: &str,
+        what: &str,
+        why: &str,
+        plan: Option<&str>,
+    ) -> Result<(), Fault> {
         let at = self.clock.now();
         let mut record = EventRecord::new(at, &resource.to_string(), who, what, why);
         record.plan_hash = plan.map(str::to_owned);
-        self.store.put(&keys::event(at, uuid::Uuid::new_v4()), written(&record)?).await?;
+        let op = put(&keys::event(at, uuid::Uuid::new_v4()), &record)?;
+        self.open().push(op);
         Ok(())
     }
 
@@ -236,6 +318,10 @@ impl Ledger {
     pub fn now(&self) -> jiff::Timestamp {
         self.clock.now()
     }
+}
+
+fn put(key: &str, record: &impl Record) -> Result<Op, Fault> {
+    Ok(Op::Put { key: key.into(), value: written(record)?.into() })
 }
 
 fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {

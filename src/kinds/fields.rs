@@ -15,7 +15,7 @@
 //!         /// A trusted platform module.
 //!         tpm: device Tpm, "restart";            // left out: not there
 //!         /// Its disks.
-//!         disks: map Disk, "live";               // keyed by name; left out: empty
+//!         disks: map Disk, "live";               // keyed by name, boxed since a map's node has room for eleven; left out: empty
 //!         /// Words.
 //!         tags: list String, "none";             // left out: empty
 //!     }
@@ -23,7 +23,7 @@
 //! ```
 //!
 //! Each part gets `fill` (writes the defaults in), `prune` (takes them out again), `canonical` (the form that is compared: every managed field is
-//! there, null where there is none) and, for each `value` field, a method of its name that gives the value in force.
+//! there, null where there is none), `met_by` (whether two such forms differ, without writing them) and, for each `value` field, a method of its name that gives the value in force.
 
 /// See the module.
 macro_rules! fields {
@@ -56,9 +56,17 @@ macro_rules! fields {
             /// The form that is compared.
             pub fn canonical(&self) -> serde_json::Value {
                 let part = self;
-                let mut map = serde_json::Map::new();
+                let mut map = serde_json::Map::with_capacity(16);
                 $crate::kinds::fields::fields!(@canonical part map $($canonical)*);
                 serde_json::Value::Object(map)
+            }
+
+            /// Whether comparing the canonical forms would find no change; `applied` is what was wanted last.
+            pub fn met_by(&self, have: &Self, applied: Option<&Self>) -> bool {
+                let want = self;
+                let _ = (&want, &have, &applied);
+                $($crate::kinds::fields::fields!(@met want have applied $canonical);)*
+                true
             }
         }
     };
@@ -117,7 +125,7 @@ macro_rules! fields {
                 #[serde(default, deserialize_with = "crate::kinds::fields::nullable",
                     skip_serializing_if = "std::collections::BTreeMap::is_empty")]
                 #[schemars(extend("x-reeve-change" = $cost, "type" = ["object", "null"]))]
-                pub $name: std::collections::BTreeMap<$crate::base::Name, $t>,]
+                pub $name: std::collections::BTreeMap<$crate::base::Name, Box<$t>>,]
             [$($fill)* ($name map)] [$($canonical)* ($name map)] [$($get)*] $($rest)*);
     };
     (@munch [$($meta:tt)*] $Name:ident [$($field:tt)*] [$($fill:tt)*] [$($canonical:tt)*] [$($get:tt)*]
@@ -168,6 +176,39 @@ macro_rules! fields {
         $crate::kinds::fields::fields!(@prune $part $($rest)*);
     };
 
+    (@met $want:ident $have:ident $applied:ident ($name:ident value $default:expr)) => {
+        if $want.$name != $have.$name && $want.$name() != $have.$name() { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident unmanaged)) => {
+        let met = match &$want.$name {
+            None => $have.$name.is_none() || $applied.is_none_or(|a| a.$name.is_none()),
+            wanted => *wanted == $have.$name,
+        };
+        if !met { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident section)) => {
+        let default = Default::default();
+        let (wanted, had) = ($want.$name.as_ref().unwrap_or(&default), $have.$name.as_ref().unwrap_or(&default));
+        if !wanted.met_by(had, $applied.and_then(|a| a.$name.as_ref())) { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident device)) => {
+        let met = match (&$want.$name, &$have.$name) {
+            (Some(wanted), Some(had)) => wanted.met_by(had, $applied.and_then(|a| a.$name.as_ref())),
+            (wanted, had) => wanted.is_none() && had.is_none(),
+        };
+        if !met { return false; }
+    };
+    (@met $want:ident $have:ident $applied:ident ($name:ident map)) => {
+        let met = $want.$name.len() == $have.$name.len() && $want.$name.iter().zip(&$have.$name).all(|(wanted, had)| {
+            wanted.0 == had.0 && wanted.1.met_by(had.1, $applied.and_then(|a| a.$name.get(wanted.0)).map(|a| &**a))
+        });
+        if !met { return false; }
+    };
+    // `maybe` and `list`.
+    (@met $want:ident $have:ident $applied:ident ($name:ident $form:ident)) => {
+        if $want.$name != $have.$name { return false; }
+    };
+
     (@canonical $part:ident $map:ident) => {};
     (@canonical $part:ident $map:ident ($name:ident value $default:expr) $($rest:tt)*) => {
         $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name());
@@ -182,16 +223,16 @@ macro_rules! fields {
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident section) $($rest:tt)*) => {
-        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name().canonical());
+        $crate::kinds::fields::put_value(&mut $map, stringify!($name), $part.$name().canonical());
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident device) $($rest:tt)*) => {
-        $crate::kinds::fields::put(&mut $map, stringify!($name), &$part.$name.as_ref().map(|d| d.canonical()));
+        $crate::kinds::fields::put_value(&mut $map, stringify!($name), $part.$name.as_ref().map_or(serde_json::Value::Null, |d| d.canonical()));
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident map) $($rest:tt)*) => {
         let entries = $part.$name.iter().map(|(name, entry)| (name.to_string(), entry.canonical())).collect();
-        $crate::kinds::fields::put(&mut $map, stringify!($name), &serde_json::Value::Object(entries));
+        $crate::kinds::fields::put_value(&mut $map, stringify!($name), serde_json::Value::Object(entries));
         $crate::kinds::fields::fields!(@canonical $part $map $($rest)*);
     };
     (@canonical $part:ident $map:ident ($name:ident list) $($rest:tt)*) => {
@@ -212,12 +253,21 @@ pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>
 
 /// Puts a field under its name in manifests.
 pub(crate) fn put(map: &mut Map<String, Value>, field: &str, value: &impl Serialize) {
-    map.insert(camel(field), serde_json::to_value(value).unwrap_or_default());
+    put_value(map, field, serde_json::to_value(value).unwrap_or_default());
+}
+
+/// The same for what is in canonical form already; it is not copied.
+pub(crate) fn put_value(map: &mut Map<String, Value>, field: &str, value: Value) {
+    map.insert(camel(field), value);
 }
 
 /// `max_cores` as manifests write it, `maxCores`.
 fn camel(field: &str) -> String {
-    let mut words = field.trim_start_matches("r#").split('_');
+    let field = field.strip_prefix("r#").unwrap_or(field);
+    if !field.as_bytes().contains(&b'_') {
+        return field.to_owned();
+    }
+    let mut words = field.split('_');
     let mut name = words.next().unwrap_or_default().to_owned();
     for word in words {
         let mut letters = word.chars();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{KindName, Ref};
-use crate::base::{Diagnostic, Disruption, Fault, Mark, Name, Place};
+use crate::base::{Diagnostic, Disruption, Fault, Mark, Name, Place, Uid};
 use crate::kinds::scope::Scope;
 use crate::kinds::world::{Task, World};
 use crate::plan::model::FieldChange;
@@ -43,6 +43,12 @@ pub trait Kind: 'static {
 
     /// The observed state in the same canonical form.
     fn have(live: &Self::Live) -> Have;
+
+    /// Whose it is, when comparing [`Kind::want`] with [`Kind::have`] on `node` would find nothing: a shortcut past writing
+    /// both out, for kinds of which there are many. `None` says nothing.
+    fn as_wanted(_name: &Name, _spec: &Self::Spec, _live: &Self::Live, _node: &Name) -> Option<Uid> {
+        None
+    }
 
     /// Changes that no spec field shows, such as a guest's power state; appended to the plain comparison.
     fn extra(_spec: &Self::Spec, _live: &Self::Live, _scope: &Scope<'_>) -> Vec<FieldChange> {
@@ -160,7 +166,7 @@ impl Reference {
 /// Something that only one field of all manifests may have, such as a MAC address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The diagnostic's code when it is taken twice, such as `guest/mac-taken`; claims of one code compare.
+    /// The diagnostic's code when it is taken twice, such as `nic/mac-taken`; claims of one code compare.
     pub code: &'static str,
     /// What it is in words, with the article: `the MAC address`.
     pub what: &'static str,
@@ -175,6 +181,30 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// A hardware address, which is one network card's in all guests; compared without case.
+    pub fn mac(mac: &str, path: String) -> Self {
+        Self {
+            code: "nic/mac-taken",
+            what: "the MAC address",
+            value: mac.to_ascii_lowercase(),
+            nodes: Vec::new(),
+            path,
+            help: "give each network card an address of its own, or leave mac out to get one",
+        }
+    }
+
+    /// A Volume, which is one disk or mount of one guest.
+    pub fn volume(volume: &Name, path: String) -> Self {
+        Self {
+            code: "volume/taken",
+            what: "the Volume",
+            value: volume.to_string(),
+            nodes: Vec::new(),
+            path,
+            help: "give each disk and each mount a Volume of its own",
+        }
+    }
+
     /// Whether the two, of one code and value, are on a common node.
     pub fn meets(&self, other: &Self) -> bool {
         self.nodes.is_empty() || other.nodes.is_empty() || self.nodes.iter().any(|node| other.nodes.contains(node))
@@ -202,6 +232,19 @@ impl<'a> Report<'a> {
     pub fn error(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
         let place = self.place(path);
         self.found.push(Diagnostic::error(code, message).at(place).help(help));
+    }
+
+    /// An error at the field at `path` below `spec`, that comes from what stands at another place.
+    pub fn error_from(
+        &mut self,
+        from: (Option<Place>, String),
+        code: &'static str,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.place(path);
+        self.found.push(Diagnostic::error(code, message).at(place).help(help).related(from.0, from.1));
     }
 
     /// A warning at the field at `path` below `spec`.

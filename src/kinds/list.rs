@@ -131,6 +131,15 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(s) => <$module::$Type as $crate::kinds::Kind>::want(name, s, scope)),+ }
             }
 
+            /// See [`Kind::as_wanted`]; nothing when the kinds differ.
+            pub fn as_wanted(&self, name: &$crate::base::Name, live: &Live, node: &$crate::base::Name) -> Option<$crate::base::Uid> {
+                match (self, live) {
+                    $((Self::$Kind(s), Live::$Kind(l)) => <$module::$Type as $crate::kinds::Kind>::as_wanted(name, s, l, node),)+
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
+            }
+
             /// See [`Kind::extra`]; nothing when the kinds differ.
             pub fn extra(&self, live: &Live, scope: &$crate::kinds::Scope<'_>) -> Vec<$crate::plan::model::FieldChange> {
                 match (self, live) {

@@ -60,6 +60,11 @@ impl Places {
         Self { file: Some(file), entries: entries.into() }
     }
 
+    /// The first line that any field stands on.
+    pub fn first_line(&self) -> Option<u32> {
+        self.entries.iter().map(|e| e.1).min()
+    }
+
     /// The hash of a whole dotted path.
     pub fn hash(path: &str) -> u64 {
         path.split('.').fold(0, Self::step)

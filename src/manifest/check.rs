@@ -5,6 +5,8 @@
 
 mod text;
 
+pub use text::matches;
+
 use serde_json::{Map, Number, Value};
 
 use super::found::Found;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::found::{Found, MOST_PROBLEMS};
 use super::parse::{self, Piece};
 use super::source::{self, Source};
-use super::{envelope, resolve};
+use super::{envelope, partial, resolve};
 use crate::base::{Diagnostic, Diagnostics, Name, Place};
 use crate::kinds::{KindName, Ref, Resource};
 
@@ -33,6 +33,8 @@ pub struct Loaded {
     pub resources: Vec<Arc<Resource>>,
     /// Resources that are named but not valid, so that nobody calls them missing too.
     pub broken: Vec<(Ref, Place)>,
+    /// What could be read of those among them that have wrong fields; such a field counts as left out.
+    pub partial: Vec<Arc<Resource>>,
     /// Every problem found, in the order of the files.
     pub diagnostics: Diagnostics,
     /// Whether every source was read whole and is valid; pruning asks for it.
@@ -56,13 +58,20 @@ pub fn load_str(name: &str, text: &str) -> Loaded {
     join(Loaded { complete: true, ..Loaded::default() }, vec![part])
 }
 
+/// Lets this thread make all that it keeps for itself when it reads manifests.
+pub fn ready() {
+    drop(load_str("", "apiVersion: reeve/v1\nkind: Volume\nmetadata: {name: a}\nspec: {storage: b, size: 1Mi}\n"));
+    super::check::matches("^a$", "a");
+}
+
 /// What one file, or one piece of it, comes to.
 #[derive(Default)]
 struct Part {
     resources: Vec<Arc<Resource>>,
     broken: Vec<(Ref, Place)>,
+    partial: Vec<Arc<Resource>>,
     problems: Vec<Diagnostic>,
-    partial: bool,
+    incomplete: bool,
     source: Option<SourceFile>,
 }
 
@@ -70,9 +79,10 @@ fn join(mut loaded: Loaded, parts: Vec<Part>) -> Loaded {
     for part in parts {
         loaded.resources.extend(part.resources);
         loaded.broken.extend(part.broken);
+        loaded.partial.extend(part.partial);
         loaded.diagnostics.extend(part.problems);
         loaded.sources.extend(part.source);
-        loaded.complete &= !part.partial;
+        loaded.complete &= !part.incomplete;
     }
     drop_repeated(&mut loaded);
     loaded.diagnostics.sort();
@@ -118,7 +128,7 @@ fn content(name: &Arc<str>, bytes: &[u8]) -> Part {
     };
     let Some(text) = source::text(name, bytes, &mut part.problems) else { return part };
     if text.trim().is_empty() {
-        part.partial = true;
+        part.incomplete = true;
         let place = Place { file: name.clone(), line: 1, column: 1, length: 0 };
         let problem = Diagnostic::warning("source/empty-file", format!("{name} is empty"));
         part.problems.push(problem.at(place).help("delete the file, or write a manifest into it"));
@@ -134,6 +144,7 @@ fn content(name: &Arc<str>, bytes: &[u8]) -> Part {
         for read in read {
             part.resources.extend(read.resources);
             part.broken.extend(read.broken);
+            part.partial.extend(read.partial);
             part.problems.extend(read.problems);
         }
         if part.problems.len() > MOST_PROBLEMS {
@@ -173,9 +184,15 @@ fn piece(name: &Arc<str>, piece: Piece<'_>) -> Part {
         let before = found.errors();
         let Some(document) = envelope::read(tree, &mut found) else { continue };
         let (reference, place) = (document.reference(), found.place(document.spot));
-        let resource = match sound && found.errors() == before {
-            true => resolve::resource(document, tree, &mut found),
-            false => None,
+        let resource = if sound && found.errors() == before {
+            resolve::resource(document, tree, &mut found)
+        } else {
+            // What the types refuse of it follows from what was reported already.
+            let unheard = &mut Found::new(name.clone());
+            let mut document = document;
+            partial::fill(&mut document.spec, document.kind.shape());
+            part.partial.extend(resolve::resource(document, tree, unheard).map(Arc::new));
+            None
         };
         match resource {
             Some(resource) => part.resources.push(Arc::new(resource)),

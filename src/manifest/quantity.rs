@@ -7,17 +7,21 @@ pub fn is_quantity(format: &str) -> bool {
 
 /// Checks a quantity; the error says what is wrong and what to write.
 pub fn check(format: &str, text: &str) -> Result<(), (String, String)> {
+    parse(format, text).map_err(|error| {
+        let (message, rule) = error.rsplit_once("; write ").unwrap_or((&error, ""));
+        let help = meant(format, text).unwrap_or_else(|| rule.to_owned());
+        (message.to_owned(), format!("write {help}"))
+    })
+}
+
+/// Reads a quantity; the error is the reader's own.
+fn parse(format: &str, text: &str) -> Result<(), String> {
     let result = match format {
         "size" => text.parse::<crate::base::Size>().map(drop),
         "rate" => text.parse::<crate::base::Rate>().map(drop),
         _ => text.parse::<crate::base::Seconds>().map(drop),
     };
-    result.map_err(|error| {
-        let error = error.to_string();
-        let (message, rule) = error.rsplit_once("; write ").unwrap_or((&error, ""));
-        let help = meant(format, text).unwrap_or_else(|| rule.to_owned());
-        (message.to_owned(), format!("write {help}"))
-    })
+    result.map_err(|error| error.to_string())
 }
 
 /// The quantity in our units, when the text differs from one only in its unit's spelling.
@@ -34,7 +38,7 @@ fn meant(format: &str, text: &str) -> Option<String> {
         "rate" => rate(number, unit),
         _ => span(number, unit),
     }
-    .filter(|meant| meant.split(" or ").all(|m| check(format, m).is_ok()))
+    .filter(|meant| meant.split(" or ").all(|m| parse(format, m).is_ok()))
 }
 
 fn size(number: &str, unit: &str) -> Option<String> {
@@ -102,5 +106,10 @@ mod tests {
         assert!(message.contains("does not start with a number"), "{message}");
         assert!(help.contains("such as 20Gi"), "{help}");
         assert!(check("size", "20Gi").is_ok());
+        // What is no quantity is not what was meant either.
+        for text in ["1.3", "1.3b", "0.0000001k", "99999999999999999999", "1..2", "."] {
+            assert!(check("size", text).unwrap_err().1.contains("such as 20Gi"), "{text}");
+            assert!(check("rate", text).is_err() && check("duration", text).is_err(), "{text}");
+        }
     }
 }

@@ -16,6 +16,10 @@ use crate::manifest::{self, Loaded};
 
 /// How many misspelt names get a suggestion; beyond that the search would cost more than it helps.
 const MOST_SUGGESTIONS: usize = 200;
+/// How many known names are compared with misspelt ones in all.
+const MOST_COMPARED: usize = 100_000;
+/// How many problems are told; beyond that each is another of the same.
+const MOST_PROBLEMS: usize = 1_000;
 
 /// Every manifest in force, and the order in which they can be made true.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +40,8 @@ impl Desired {
             given.insert(resource.reference());
             catalog.insert(Arc::clone(resource));
         }
-        let all: Vec<Entry<'_>> = catalog.iter().map(|resource| Entry::new(resource, &given)).collect();
+        let mut all: Vec<Entry<'_>> = catalog.iter().map(|resource| Entry::new(resource, &given)).collect();
+        add_partial(&mut all, loaded);
         let index: HashMap<&Ref, usize> = all.iter().enumerate().map(|(at, entry)| (&entry.reference, at)).collect();
         let broken: HashSet<&Ref> = loaded.broken.iter().map(|(reference, _)| reference).collect();
         unresolved(&all, &index, &broken, &mut diagnostics);
@@ -44,10 +49,26 @@ impl Desired {
         taken_twice(&all, &mut diagnostics);
         check(&all, &index, &catalog, &mut diagnostics);
         diagnostics.sort();
+        cut(&mut diagnostics);
         let in_order = || sorted.iter().filter_map(|at| all.get(*at));
-        let order: Vec<Ref> = in_order().filter(|entry| entry.given).map(|entry| entry.reference.clone()).collect();
+        let order =
+            in_order().filter(|entry| entry.given && entry.whole).map(|entry| entry.reference.clone()).collect();
         (Self { catalog, order }, diagnostics)
     }
+}
+
+/// Keeps as many problems as anybody reads, errors before warnings, and says how many there were.
+fn cut(found: &mut Diagnostics) {
+    let all = found.0.len();
+    if all <= MOST_PROBLEMS {
+        return;
+    }
+    found.0.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    found.0.truncate(MOST_PROBLEMS);
+    found.sort();
+    let place = found.0.last().and_then(|last| last.place.clone());
+    let message = format!("the manifests have {all} problems with each other; {MOST_PROBLEMS} are shown");
+    found.push(Diagnostic::error("manifest/too-many-problems", message).at(place).help("mend these first"));
 }
 
 /// Every resource of a catalog, each after those it refers to.
@@ -66,19 +87,35 @@ struct Entry<'a> {
     references: Vec<Reference>,
     /// Whether it was given now, so that its problems are this run's.
     given: bool,
+    /// Whether all of it could be read; of the rest only what it names is looked at.
+    whole: bool,
 }
 
 impl<'a> Entry<'a> {
     fn new(resource: &'a Arc<Resource>, given: &HashSet<Ref>) -> Self {
         let reference = resource.reference();
         let given = given.contains(&reference);
-        Self { references: resource.spec.references(), resource, reference, given }
+        Self { references: resource.spec.references(), resource, reference, given, whole: true }
     }
 
     /// Where a field below `spec` stands, or else the whole resource.
     fn place(&self, path: &str) -> Option<Place> {
         self.resource.place(&format!("spec.{path}")).or_else(|| self.resource.place("metadata.name"))
     }
+}
+
+/// Adds what could be read of the resources with wrong fields, in place of what was accepted of them earlier.
+fn add_partial<'a>(all: &mut Vec<Entry<'a>>, loaded: &'a Loaded) {
+    let mut seen: HashSet<Ref> = loaded.resources.iter().map(|resource| resource.reference()).collect();
+    let partial = loaded.partial.iter().filter(|resource| seen.insert(resource.reference()));
+    let partial: Vec<Entry<'a>> =
+        partial.map(|resource| Entry { given: true, whole: false, ..Entry::new(resource, &HashSet::new()) }).collect();
+    if partial.is_empty() {
+        return;
+    }
+    let replaced: HashSet<&Ref> = partial.iter().map(|entry| &entry.reference).collect();
+    all.retain(|entry| !replaced.contains(&entry.reference));
+    all.extend(partial);
 }
 
 /// Reports references to what is in no manifest.
@@ -88,12 +125,16 @@ fn unresolved(all: &[Entry<'_>], index: &HashMap<&Ref, usize>, broken: &HashSet<
         names.entry(entry.reference.kind).or_default().push(entry.reference.name.as_str());
     }
     let mut helps: HashMap<&Ref, String> = HashMap::new();
+    let mut compared = 0;
     for entry in all.iter().filter(|entry| entry.given) {
         let missing = |r: &&Reference| r.required && !index.contains_key(&r.to) && !broken.contains(&r.to);
         for Reference { to, path, .. } in entry.references.iter().filter(missing) {
             let known = names.get(&to.kind).map_or(&[][..], Vec::as_slice);
-            let suggest = helps.len() < MOST_SUGGESTIONS;
-            let help = helps.entry(to).or_insert_with(|| help_for(to, known, suggest));
+            let suggest = helps.len() < MOST_SUGGESTIONS && compared < MOST_COMPARED;
+            let help = helps.entry(to).or_insert_with(|| {
+                compared += known.len();
+                help_for(to, known, suggest)
+            });
             let message = format!("{} refers to {to}, which is in no manifest", entry.reference);
             found.push(Diagnostic::error("reference/unresolved", message).at(entry.place(path)).help(help.as_str()));
         }
@@ -170,14 +211,16 @@ fn taken_twice(all: &[Entry<'_>], found: &mut Diagnostics) {
             (true, true) if place((entry, claim)) < place(owner) => ((entry, claim), owner),
             _ => (owner, (entry, claim)),
         };
-        let message = format!(
-            "{} {} of {} is taken already, by {}",
-            claim.what, claim.value, second.0.reference, first.0.reference
-        );
+        let (this, other) = (&second.0.reference, &first.0.reference);
+        let message = if this == other {
+            format!("{} {} is taken twice by {this}", claim.what, claim.value)
+        } else {
+            format!("{} {} of {this} is taken already, by {other}", claim.what, claim.value)
+        };
         found.push(
             Diagnostic::error(claim.code, message)
                 .at(place(second))
-                .related(place(first), format!("{} takes it here", first.0.reference))
+                .related(place(first), format!("{other} takes it here"))
                 .help(claim.help),
         );
     }
@@ -187,7 +230,7 @@ fn taken_twice(all: &[Entry<'_>], found: &mut Diagnostics) {
 fn check(all: &[Entry<'_>], index: &HashMap<&Ref, usize>, catalog: &Catalog, found: &mut Diagnostics) {
     let scope = Scope::of(catalog);
     let touched = |r: &Reference| index.get(&r.to).and_then(|at| all.get(*at)).is_some_and(|to| to.given);
-    let concerned = |entry: &&Entry<'_>| entry.given || entry.references.iter().any(touched);
+    let concerned = |entry: &&Entry<'_>| entry.whole && (entry.given || entry.references.iter().any(touched));
     let checked: Vec<Vec<Diagnostic>> =
         all.par_iter().filter(|entry| concerned(entry)).map(|entry| check_one(entry, &scope)).collect();
     found.extend(checked.into_iter().flatten());

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::diff::diff;
 use super::live::{Known, LiveState};
 use super::model::{Action, Cause, FieldChange, Plan, Readiness, Step, Summary};
+use super::turns;
 use crate::base::{Disruption, Uid};
 use crate::kinds::{Catalog, Live, Options, Ref, Resource, Scope};
 
@@ -47,6 +48,7 @@ pub fn make(goal: &Goal<'_>, live: &LiveState) -> Plan {
         steps.extend(removal(reference, goal, live));
     }
     order(&mut steps, goal.catalog);
+    turns::assign(&mut steps, goal.catalog, live, goal.options);
     count(&mut summary, &steps);
     let hash = hash(&goal.options, &steps);
     Plan { hash, summary, options: goal.options, steps }
@@ -60,12 +62,20 @@ enum Outcome {
 /// What would be done to one resource; `None` when it belongs to another node.
 fn decide(reference: &Ref, goal: &Goal<'_>, live: &LiveState, scope: &Scope<'_>) -> Option<Outcome> {
     let resource = goal.catalog.get(reference)?;
+    let accepted = live.accepted.get(reference).map(|a| a.uid);
+    let known = live.get(reference);
+    if let Known::Present(found) = known
+        && let Some(uid) = resource.spec.as_wanted(resource.name(), found, &live.node)
+        && accepted.is_none_or(|a| a == uid)
+        && resource.spec.extra(found, scope).is_empty()
+    {
+        return Some(Outcome::Unchanged);
+    }
     let want = resource.spec.want(resource.name(), scope);
     if !here(&want, live) {
         return None;
     }
-    let accepted = live.accepted.get(reference).map(|a| a.uid);
-    Some(match live.get(reference) {
+    Some(match known {
         Known::Unknown(why) => Outcome::Step(blocked(reference, format!("its state is not known: {why}"))),
         Known::Absent => Outcome::Step(creation(reference, &want)),
         Known::Present(found) => update(resource, &want, found, accepted, goal.options, scope),
@@ -73,6 +83,10 @@ fn decide(reference: &Ref, goal: &Goal<'_>, live: &LiveState, scope: &Scope<'_>)
 }
 
 /// Whether a resource belongs to the observed node.
+pub fn belongs(resource: &Resource, scope: &Scope<'_>, live: &LiveState) -> bool {
+    here(&resource.spec.want(resource.name(), scope), live)
+}
+
 fn here(want: &Value, live: &LiveState) -> bool {
     let node = live.node.as_str();
     let pinned = want.get("node").and_then(Value::as_str).is_none_or(|n| n == node);
@@ -94,6 +108,7 @@ fn creation(reference: &Ref, want: &Value) -> Step {
         readiness: held_by_policy(want).map_or(Readiness::Ready, Readiness::Pending),
         fields,
         after: Vec::new(),
+        turn: None,
     }
 }
 
@@ -169,6 +184,7 @@ fn update(
         readiness,
         fields: changes,
         after: Vec::new(),
+        turn: None,
     })
 }
 
@@ -238,6 +254,7 @@ fn blocked(reference: &Ref, why: String) -> Step {
         readiness: Readiness::Blocked(why),
         fields: Vec::new(),
         after: Vec::new(),
+        turn: None,
     }
 }
 
@@ -270,6 +287,7 @@ fn removal(reference: &Ref, goal: &Goal<'_>, live: &LiveState) -> Option<Step> {
         readiness: Readiness::Ready,
         fields: Vec::new(),
         after: Vec::new(),
+        turn: None,
     };
     let accepted = live.accepted.get(reference);
     let users = users(reference, goal);
@@ -351,6 +369,14 @@ fn hash(options: &Options, steps: &[Step]) -> String {
 }
 
 impl Plan {
+    /// The plan that does one step of this one, for who works on one resource at a time.
+    pub fn only(&self, reference: &Ref) -> Self {
+        let steps: Vec<Step> = self.steps.iter().filter(|s| s.resource == *reference).cloned().collect();
+        let mut summary = Summary::default();
+        count(&mut summary, &steps);
+        Self { hash: hash(&self.options, &steps), summary, options: self.options, steps }
+    }
+
     /// Whether there is nothing to do and nothing waits.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

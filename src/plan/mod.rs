@@ -7,3 +7,6 @@ pub mod graph;
 pub mod live;
 pub mod make;
 pub mod model;
+pub mod prune;
+pub mod sift;
+pub mod turns;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::Disruption;
+use crate::base::{Disruption, Seconds};
 use crate::kinds::{Options, Ref};
 
 /// Why a field differs.
@@ -73,6 +73,29 @@ pub enum Readiness {
     Blocked(String),
 }
 
+/// What a guest does in its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Moves {
+    /// It starts.
+    Start,
+    /// It stops.
+    Stop,
+}
+
+/// A guest's place among those that start or stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Turn {
+    /// What it does.
+    pub moves: Moves,
+    /// Its number; those without one start last and stop first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<u32>,
+    /// How long those that come after it wait once it is done.
+    pub delay: Seconds,
+}
+
 /// One thing that would be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +115,9 @@ pub struct Step {
     /// The resources whose steps come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Ref>,
+    /// Its place among the guests that start or stop, when one of them has a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
 }
 
 /// How many resources there are of each sort.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::embedded::Holder;
 use super::{Expect, Revision};
 
 /// Why the store did not do what was asked.
@@ -42,8 +43,12 @@ pub enum Error {
     LeaseLost { name: String, owner: String },
 
     /// Another process has the store open.
-    #[error("cannot open the store in {}: it is in use{}", path.display(), holder_words(*holder))]
-    Locked { path: PathBuf, holder: Option<u32> },
+    #[error("cannot open the store in {}: it is in use{}", path.display(), holder_words(holder.as_deref()))]
+    Locked { path: PathBuf, holder: Option<Box<Holder>> },
+
+    /// The store was opened for reading only.
+    #[error("cannot write to the store in {}: it was opened for reading only", path.display())]
+    ReadOnly { path: PathBuf },
 
     /// A file was written by a newer Reeve.
     #[error("cannot open the store: {} has format {found}, and this version reads up to {supported}", path.display())]
@@ -81,6 +86,6 @@ impl Error {
 }
 
 /// The end of the sentence about a locked store.
-fn holder_words(holder: Option<u32>) -> String {
-    holder.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+fn holder_words(holder: Option<&Holder>) -> String {
+    holder.map(|holder| format!(" by {holder}")).unwrap_or_default()
 }

@@ -1,5 +1,8 @@
 //! What shows: get, describe, export, observe, events.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use super::{Place, STORAGE};
@@ -58,4 +61,31 @@ fn events_say_who_what_and_why() {
     assert_eq!((event["who"].as_str(), event["what"].as_str()), (Some("tester"), Some("created")));
     assert_eq!(event["plan_hash"].as_str().unwrap().len(), 64);
     assert!(place.expect(0, "events").out.starts_with("TIME"));
+}
+
+#[test]
+fn ctrl_c_lets_a_step_finish_begins_no_other_and_says_what_is_left() {
+    let place = Place::new();
+    let machine = |name: &str, startup: &str| {
+        format!(
+            "apiVersion: reeve/v1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\n\
+             spec: {{runStrategy: Always, startup: {startup}}}\n"
+        )
+    };
+    place.write("m/first.yaml", &machine("first", "{order: 1, upDelay: 1h}"));
+    place.write("m/second.yaml", &machine("second", "{order: 2}"));
+    let mut command = place.command("apply m --yes", &[]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("vm/first: created")), "the first machine is made");
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert!(rest.iter().any(|line| line.contains("vm/second: not begun")), "{rest:?}");
+    assert_eq!(rest.last().map(String::as_str), Some("Applied: 1 done, 1 not begun."));
+    assert!(rest.iter().any(|line| line.starts_with("Stopping: ")), "{rest:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    place.expect(2, "plan m");
+    place.expect(0, "apply m --yes");
+    place.expect(0, "plan m");
 }

@@ -114,3 +114,37 @@ fn delete_respects_protection_and_users() {
     assert!(place.expect(0, "get storage,volume").out.starts_with("Nothing is there yet"));
     assert!(place.expect(1, "delete volume/data --yes").err.contains("is not there"));
 }
+
+#[test]
+fn volumes_are_listed_and_only_orphans_can_be_destroyed() {
+    let place = Place::new();
+    place.write("m/a.yaml", STORAGE);
+    place.write("m/b.yaml", &(volume("data", "1Mi") + &volume("more", "2Mi")));
+    place.expect(0, "apply m --yes");
+    place.expect(0, "delete volume/data --yes");
+    let out = place.expect(0, "get volumes").out;
+    let line =
+        |name: &str| out.lines().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("{name}: {out}")).to_owned();
+    assert!(line("vol-data").contains("volume/data") && line("vol-data").contains("Orphan, "), "{out}");
+    assert!(line("vol-more").contains("2Mi") && line("vol-more").ends_with("Ready"), "{out}");
+    assert!(place.expect(0, "get volumes -o wide").out.contains("CONTENT"));
+    let json: serde_json::Value = serde_json::from_str(&place.expect(0, "get volumes -o json").out).unwrap();
+    assert_eq!(json["volumes"][0]["ownership"], "orphan");
+    assert_eq!(json["volumes"][0]["storage"], "local");
+    assert!(place.expect(0, "get volumes -o yaml").out.contains("ownership: orphan"));
+
+    let refused = |words: &str, why: &str| {
+        let ran = place.expect(1, words);
+        assert!(ran.err.contains(why), "{}", ran.err);
+    };
+    refused("delete --orphan local/vol-data --yes", "--destroy-data");
+    refused("delete --orphan local/vol-data --destroy-data", "nobody can be asked");
+    refused("delete --orphan local/vol-more --destroy-data --yes", "is no orphan");
+    refused("delete --orphan local/vol-none --destroy-data --yes", "is not there");
+    refused("delete --orphan vol-data --destroy-data --yes", "does not name a volume");
+    assert!(place.expect(0, "get volumes").out.contains("vol-data"));
+    place.expect(0, "delete --orphan local/vol-data --destroy-data --yes");
+    let out = place.expect(0, "get volumes").out;
+    assert!(!out.contains("vol-data") && out.contains("vol-more"), "{out}");
+    assert!(place.expect(0, "events").out.contains("destroyed the orphan vol-data of volume/data"));
+}

@@ -1,8 +1,11 @@
 //! The command line as its user sees it: a directory and a data directory of its own, fakes for what is outside, no colours.
 
+mod bad_input;
 mod commands;
+mod drift;
 mod host;
 mod offline;
+mod readers;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -37,6 +40,16 @@ impl Place {
         place
     }
 
+    /// A fresh place that QEMU can look into, with this machine's libvirt as the hypervisor.
+    pub fn real() -> Self {
+        let dir = tempfile::Builder::new().prefix("reeve-cli-").tempdir_in("/var/tmp").unwrap();
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let place = Self { dir };
+        let at = |name: &str| place.path(name).display().to_string();
+        place.write("config.yaml", &format!("dataDir: {}\ncontainers: fake:{}\n", at("data"), at("cts.json")));
+        place
+    }
+
     /// A path within the place.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -56,12 +69,17 @@ impl Place {
 
     /// The same with environment variables.
     pub fn run_with(&self, words: &str, env: &[(&str, &str)]) -> Ran {
+        ran(self.command(words, env).output().unwrap(), self.dir.path())
+    }
+
+    /// The process that runs `reeve` with these words, to be started.
+    pub fn command(&self, words: &str, env: &[(&str, &str)]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_reeve"));
         command.args(words.split_whitespace()).current_dir(self.dir.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("REEVE_CONFIG", self.path("config.yaml")).env("USER", "tester").envs(env.iter().copied());
         command.stdin(std::process::Stdio::null());
-        ran(command.output().unwrap(), self.dir.path())
+        command
     }
 
     /// Runs `reeve` and expects this exit status.

@@ -37,7 +37,7 @@ fn validate_finds_every_problem_in_one_run_as_json() {
 #[test]
 fn validate_without_a_path_or_with_a_missing_one_says_so() {
     let place = Place::new();
-    assert_eq!(place.run("validate").status, 2);
+    assert_eq!(place.run("validate").status, 1);
     let ran = place.expect(1, "validate nowhere");
     assert!(ran.err.contains("nowhere"), "{}", ran.err);
 }

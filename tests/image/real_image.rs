@@ -46,10 +46,12 @@ async fn a_root_file_system_is_built_whole_and_leaves_nothing_behind() {
         assert_eq!(entry(gone), "", "{gone}");
     }
     assert!(!list.contains("ssh_host_"));
+    assert!(list.contains(" ./dev/\n") && !list.contains(" ./dev/n"), "the runtime makes the devices");
+    assert!(list.contains(" ./etc/systemd/system/sys-kernel-debug.mount -> /dev/null"));
 }
 
 #[tokio::test]
-async fn a_disk_boots_by_itself_with_bios_and_with_uefi() {
+async fn a_disk_boots_by_itself_with_bios_and_with_uefi_on_every_bus() {
     let mut scene = Scene::new();
     let source = json!({"debian": {"packages": ["qemu-guest-agent"], "size": "1536Mi"}});
     let image = scene.say(KindName::Image, "disk", json!({"type": "disk", "source": source, "minSize": "1536Mi"}));
@@ -62,11 +64,18 @@ async fn a_disk_boots_by_itself_with_bios_and_with_uefi() {
     let disk = scene.dir.path().join("guest.qcow2");
     let (from, to) = (made.path.to_str().unwrap(), disk.to_str().unwrap());
     run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", from, "-F", "qcow2", to, "4G"]);
-    let first = boot(&disk, &[]);
-    assert!(first.contains(UP), "{first}");
-    let firmware = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
-    let again = boot(&disk, &["-machine", "q35", "-drive", firmware]);
-    assert!(again.contains(UP), "{again}");
+    let uefi = ["-machine", "q35", "-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"];
+    let q35 = ["-machine", "q35"];
+    for (hangs_on, more) in [
+        (["virtio-blk-pci,drive=root"].as_slice(), [].as_slice()),
+        (&["virtio-scsi-pci", "scsi-hd,drive=root"], &uefi),
+        (&["ide-hd,drive=root"], &q35),
+        (&["nvme,drive=root,serial=1"], &uefi),
+    ] {
+        let devices = hangs_on.iter().flat_map(|device| ["-device", device]);
+        let said = boot(&disk, &devices.chain(more.iter().copied()).collect::<Vec<_>>());
+        assert!(said.contains(UP), "{hangs_on:?} {more:?}\n{said}");
+    }
 }
 
 /// What the serial line says when the kernel has found its root and started the system on it.
@@ -74,7 +83,7 @@ const UP: &str = "Welcome to ";
 
 /// Boots a disk under emulation and gives what its serial line says until the system starts.
 fn boot(disk: &Path, more: &[&str]) -> String {
-    let drive = format!("if=virtio,format=qcow2,file={}", disk.display());
+    let drive = format!("if=none,id=root,format=qcow2,file={}", disk.display());
     let mut qemu = Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg", "-m", "512", "-nographic", "-monitor", "none", "-serial", "stdio"])
         .args(["-nic", "none", "-no-reboot", "-drive", &drive])

@@ -4,6 +4,7 @@
 //! then its help and the other places that belong to it. `REEVE_BLESS=1` writes the files anew; read the difference.
 
 mod large;
+mod mutated;
 mod properties;
 mod sources;
 

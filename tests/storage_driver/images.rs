@@ -38,8 +38,17 @@ fn from(name: &str, format: Format, size: Size, us: &Mark, path: &Path, of: Form
     NewVolume { source: Source::Image { path: path.into(), format: of }, ..new(name, format, size, us) }
 }
 
+/// The formats in which an image can be a volume of this storage.
+fn targets(s: &Subject) -> Vec<Format> {
+    let targets: Vec<Format> = FILES.into_iter().filter(|f| s.formats().contains(f)).collect();
+    if targets.is_empty() {
+        s.not_applicable("it has no disks");
+    }
+    targets
+}
+
 async fn refuses(s: &Subject, path: &Path, format: Format, size: Size, kind: FaultKind) {
-    for target in FILES {
+    for target in targets(s) {
         let made = s.storage.create(&from("v", target, size, &owner("vm/a"), path, format), &|_, _| {}).await;
         refused(made, kind);
     }
@@ -79,6 +88,9 @@ pub async fn an_image_that_is_cut_off_is_refused(s: Rc<Subject>) {
 }
 
 pub async fn a_refused_create_leaves_nothing(s: Rc<Subject>) {
+    if targets(&s).is_empty() {
+        return;
+    }
     let path = image(&s, Format::Qcow2);
     let us = owner("vm/a");
     refused(
@@ -92,30 +104,44 @@ pub async fn a_refused_create_leaves_nothing(s: Rc<Subject>) {
 
 /// Every image format into every volume format, as large and larger, byte by byte.
 pub async fn bytes_arrive(s: Rc<Subject>) {
+    if targets(&s).is_empty() {
+        return;
+    }
+    if !s.has_bytes() {
+        return s.not_applicable("it keeps no bytes");
+    }
     let raw = image(&s, Format::Raw);
     for of in FILES {
         let path = image(&s, of);
-        for (to, size) in
-            [(Format::Raw, 8), (Format::Raw, 64), (Format::Qcow2, 8), (Format::Qcow2, 64), (Format::Vmdk, 8)]
-        {
-            let (name, us) = (format!("{of}-{to}-{size}"), owner("vm/a"));
-            let seen = Mutex::new(Vec::new());
-            let note = |done, total| seen.lock().unwrap().push((done, total));
-            let made = s.storage.create(&from(&name, to, Size::mib(size), &us, &path, of), &note).await.unwrap();
-            assert_eq!((made.size, made.format), (Size::mib(size), to), "{name}");
-            let seen = seen.into_inner().unwrap();
-            assert!(seen.last().is_some_and(|(done, total)| done == total && *total > 0), "{name}: {seen:?}");
-            let volume = s.path(&name).await;
-            // Compares as one disk; what is beyond the shorter must be zero.
-            run("qemu-img", &["compare", "-f", "raw", "-F", to.word(), text(&raw), text(&volume)]);
-            if to != Format::Raw {
-                run("qemu-img", &["check", "-q", "-f", to.word(), text(&volume)]);
+        for to in targets(&s) {
+            arrives(&s, &raw, (&path, of), to, 8).await;
+            if to != Format::Vmdk {
+                arrives(&s, &raw, (&path, of), to, 64).await;
             }
-            // XFS holds some space behind the last byte for a while; a copy with its holes filled would take all 8 MiB.
-            let taken = std::fs::metadata(&volume).unwrap().blocks() * 512;
-            assert!(taken < 4 << 20, "{name} takes {taken} bytes");
         }
     }
+}
+
+async fn arrives(s: &Subject, raw: &Path, (path, of): (&Path, Format), to: Format, mebibytes: u64) {
+    let (name, us) = (format!("{of}-{to}-{mebibytes}"), owner("vm/a"));
+    let seen = Mutex::new(Vec::new());
+    let note = |done, total| seen.lock().unwrap().push((done, total));
+    let made = s.storage.create(&from(&name, to, Size::mib(mebibytes), &us, path, of), &note).await.unwrap();
+    assert_eq!((made.size, made.format), (Size::mib(mebibytes), to), "{name}");
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.last().is_some_and(|(done, total)| done == total && *total > 0), "{name}: {seen:?}");
+    let volume = s.path(&name).await;
+    // Compares as one disk; what is beyond the shorter must be zero.
+    run("qemu-img", &["compare", "-f", "raw", "-F", to.word(), text(raw), text(&volume)]);
+    if to != Format::Raw {
+        run("qemu-img", &["check", "-q", "-f", to.word(), text(&volume)]);
+    }
+    if s.files().is_some() {
+        // XFS holds some space behind the last byte for a while; a copy with its holes filled would take all 8 MiB.
+        let taken = std::fs::metadata(&volume).unwrap().blocks() * 512;
+        assert!(taken < 4 << 20, "{name} takes {taken} bytes");
+    }
+    s.storage.delete(&name, &us, made.size).await.unwrap();
 }
 
 /// An installation medium is copied as it is, whatever is in it.
@@ -132,32 +158,7 @@ async fn files_are_kept_as_they_are(s: Rc<Subject>) {
     s.storage.delete("debian 12.iso", &us, Size(21)).await.unwrap();
 }
 
-/// Going back to a snapshot brings back what was there then.
-async fn a_snapshot_keeps_what_was_there(s: Rc<Subject>) {
-    let us = owner("vm/a");
-    s.make("v", Format::Qcow2, Size::mib(8), &us).await.unwrap();
-    let volume = s.path("v").await;
-    let io = |command: &str| run("qemu-io", &["-f", "qcow2", "-c", command, text(&volume)]);
-    io("write -P 1 1M 64k");
-    s.storage.snapshots().unwrap().take("v", &us, "one").await.unwrap();
-    io("write -P 2 1M 64k");
-    s.storage.snapshots().unwrap().roll_back("v", &us, "one").await.unwrap();
-    assert!(!io("read -P 1 1M 64k").contains("failed"));
-    s.storage.grow("v", &us, Size::mib(16)).await.unwrap();
-    assert!(!io("read -P 1 1M 64k").contains("failed"));
-}
-
-#[test]
-fn on_dir_bytes_arrive() {
-    super::play(Subject::dir(None), bytes_arrive);
-}
-
 #[test]
 fn on_dir_files_are_kept_as_they_are() {
     super::play(Subject::dir(None), files_are_kept_as_they_are);
-}
-
-#[test]
-fn on_dir_a_snapshot_keeps_what_was_there() {
-    super::play(Subject::dir(None), a_snapshot_keeps_what_was_there);
 }

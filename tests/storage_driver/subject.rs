@@ -1,5 +1,7 @@
 //! What the contract is run on: one storage of some type, fresh for every case.
 
+use std::cell::RefCell;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -18,6 +20,14 @@ pub enum Behind {
     Files(PathBuf),
     /// Nowhere.
     Fake(Arc<Fake>),
+    /// In a server that has tools of its own.
+    Server(Box<dyn Server>),
+}
+
+/// A real server, and what its own tools do behind the driver's back.
+pub trait Server {
+    /// Puts a volume there that Reeve did not make.
+    fn plant(&self, name: &str, size: Size);
 }
 
 /// One storage under test.
@@ -25,11 +35,27 @@ pub struct Subject {
     pub storage: Arc<dyn Storage>,
     pub behind: Behind,
     pub driver: &'static str,
-    options: serde_json::Value,
+    pub options: serde_json::Value,
+    /// The options of another place, which was never set up.
+    pub fresh: serde_json::Value,
+    /// The one format that the server behind it can really keep, where it has not all of the type's.
+    pub only: Option<Format>,
+    /// Whether every name is taken as it is.
+    pub any_name: bool,
+    /// Whether clones keep their origin from being deleted.
+    pub clones_hold: bool,
+    /// What sizes are multiples of.
+    pub unit: Size,
+    /// How many units a volume can grow to.
+    pub much: u64,
+    /// How many volumes there are in a listing that must be quick.
+    pub many: usize,
+    /// Why the case does not apply.
+    pub inapplicable: RefCell<Option<String>>,
     /// Room for images and the like.
     pub scratch: tempfile::TempDir,
     // Removed when the case ends.
-    _root: Option<tempfile::TempDir>,
+    pub _root: Option<tempfile::TempDir>,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -50,7 +76,8 @@ impl Subject {
         let options = json!({"path": path});
         let storage = open("dir", &options, None);
         let scratch = parent.map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
-        Self { storage, behind: Behind::Files(path), driver: "dir", options, scratch, _root: Some(root) }
+        let fresh = json!({"path": path.with_file_name("other")});
+        Self { scratch, _root: Some(root), ..Self::of("dir", storage, Behind::Files(path), options, fresh) }
     }
 
     /// A fake.
@@ -60,7 +87,106 @@ impl Subject {
         let storage = open("fake", &options, None);
         let typed: FakeOptions = serde_json::from_value(options.clone()).unwrap();
         let behind = Behind::Fake(fake::fake(&typed).unwrap());
-        Self { storage, behind, driver: "fake", options, scratch: tempfile::tempdir().unwrap(), _root: None }
+        let fresh = json!({"id": format!("fresh-{id}")});
+        Self::of("fake", storage, behind, options, fresh)
+    }
+
+    /// Any storage, with the usual measures.
+    pub fn of(
+        driver: &'static str,
+        storage: Arc<dyn Storage>,
+        behind: Behind,
+        options: serde_json::Value,
+        fresh: serde_json::Value,
+    ) -> Self {
+        Self {
+            storage,
+            behind,
+            driver,
+            options,
+            fresh,
+            only: None,
+            any_name: true,
+            clones_hold: true,
+            unit: Size::mib(1),
+            much: 3072,
+            many: 1000,
+            inapplicable: RefCell::default(),
+            scratch: tempfile::tempdir().unwrap(),
+            _root: None,
+        }
+    }
+
+    /// That many units.
+    pub fn size(&self, units: u64) -> Size {
+        Size(self.unit.bytes() * units)
+    }
+
+    /// Every format that volumes of machines and containers have here.
+    pub fn formats(&self) -> Vec<Format> {
+        let able = self.storage.abilities().formats;
+        let mut formats = [able(Content::Images), able(Content::Rootdir)].concat();
+        formats.sort_unstable();
+        formats.dedup();
+        formats.retain(|f| self.only.is_none_or(|only| only == *f));
+        formats
+    }
+
+    /// This format, or the one there is.
+    pub fn near(&self, format: Format) -> Format {
+        let formats = self.formats();
+        if formats.contains(&format) { format } else { formats[0] }
+    }
+
+    /// These formats, or those there are.
+    pub fn nearest(&self, formats: &[Format]) -> Vec<Format> {
+        let mut near: Vec<Format> = formats.iter().map(|f| self.near(*f)).collect();
+        near.dedup();
+        near
+    }
+
+    /// Says that the case is about something that the type declares not to have.
+    pub fn not_applicable(&self, why: &str) {
+        self.inapplicable.replace(Some(why.to_owned()));
+    }
+
+    /// Whether what is written can be read again.
+    pub fn has_bytes(&self) -> bool {
+        !matches!(self.behind, Behind::Fake(_))
+    }
+
+    /// Writes this byte where [`Subject::has`] looks.
+    pub async fn put(&self, name: &str, byte: u8) {
+        match self.storage.attachment(name).await.unwrap() {
+            storage::Attachment::Directory { path } => std::fs::write(path.join("probe"), [byte]).unwrap(),
+            storage::Attachment::File { path, format } => {
+                let write = format!("write -P {byte} 1M 4k");
+                drop(run("qemu-io", &["-f", format.word(), "-c", &write, path.to_str().unwrap()]));
+            }
+            storage::Attachment::Block { path } => {
+                let device = std::fs::File::options().write(true).open(path).unwrap();
+                device.write_all_at(&[byte; 4096], 1 << 20).unwrap();
+                device.sync_all().unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether this byte is what was written last.
+    pub async fn has(&self, name: &str, byte: u8) -> bool {
+        match self.storage.attachment(name).await.unwrap() {
+            storage::Attachment::Directory { path } => std::fs::read(path.join("probe")).unwrap() == [byte],
+            storage::Attachment::File { path, format } => {
+                let read = format!("read -P {byte} 1M 4k");
+                !run("qemu-io", &["-f", format.word(), "-c", &read, path.to_str().unwrap()]).contains("failed")
+            }
+            storage::Attachment::Block { path } => {
+                let mut bytes = [0; 4096];
+                std::fs::File::open(path).unwrap().read_exact_at(&mut bytes, 1 << 20).unwrap();
+                bytes == [byte; 4096]
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The same place, allowed to keep only this.
@@ -76,6 +202,7 @@ impl Subject {
     /// A volume that somebody else put there.
     pub fn plant(&self, name: &str, size: Size) {
         match &self.behind {
+            Behind::Server(server) => server.plant(name, size),
             Behind::Files(root) => {
                 let file = std::fs::File::create(root.join("images").join(format!("{name}.raw"))).unwrap();
                 file.set_len(size.bytes()).unwrap();
@@ -97,6 +224,13 @@ impl Subject {
     /// Has the volume open as a running guest would, until the answer is dropped.
     pub async fn hold(&self, name: &str) -> Held {
         match &self.behind {
+            Behind::Server(_) => match self.storage.attachment(name).await.unwrap() {
+                storage::Attachment::Directory { path } => {
+                    Held::File(std::fs::File::create(path.join("open")).unwrap())
+                }
+                storage::Attachment::Block { path } => Held::File(std::fs::File::open(path).unwrap()),
+                other => panic!("{other:?}"),
+            },
             Behind::Files(_) => {
                 let info = self.storage.find(name).await.unwrap().unwrap();
                 let path = self.path(name).await;
@@ -112,7 +246,9 @@ impl Subject {
     /// Where a volume's file or directory is.
     pub async fn path(&self, name: &str) -> PathBuf {
         match self.storage.attachment(name).await.unwrap() {
-            storage::Attachment::File { path, .. } | storage::Attachment::Directory { path } => path,
+            storage::Attachment::File { path, .. }
+            | storage::Attachment::Directory { path }
+            | storage::Attachment::Block { path } => path,
             other => panic!("{other:?} has no path"),
         }
     }
@@ -138,6 +274,8 @@ pub fn owner(resource: &str) -> Mark {
 pub enum Held {
     Process(std::process::Child),
     Fake(Arc<Fake>, String),
+    // Closing it lets go.
+    File(#[allow(dead_code)] std::fs::File),
 }
 
 impl Drop for Held {
@@ -148,6 +286,7 @@ impl Drop for Held {
                 let _ = child.wait();
             }
             Self::Fake(fake, name) => fake.hold(name, false).unwrap(),
+            Self::File(_) => {}
         }
     }
 }

@@ -61,3 +61,9 @@ async fn the_fake_shows_at_a_glance_what_changed() {
 async fn the_fake_touches_only_the_machine_that_is_meant() {
     suite::identity(&Faked(Fake::new())).await;
 }
+
+#[tokio::test]
+async fn the_fake_takes_machines_back() {
+    suite::snapshots(&Faked(Fake::new())).await;
+    suite::no_half_snapshots(&Faked(Fake::new())).await;
+}

@@ -259,16 +259,16 @@ pub fn machine() -> impl Strategy<Value = Machine> {
             if disk.media() == Media::Cdrom && !q35 {
                 disk.bus = Some(Bus::Ide);
             }
-            spec.disks.insert(name.clone(), disk);
+            spec.disks.insert(name.clone(), disk.into());
             made.disks.insert(name, attachment);
         }
         for (i, (name, (mut nic, link))) in nics.into_iter().enumerate() {
             nic.boot_order = boot.then_some(u32::try_from(i).unwrap() + 20);
-            spec.nics.insert(name.clone(), nic);
+            spec.nics.insert(name.clone(), nic.into());
             made.links.insert(name, link);
         }
-        spec.usb = usb;
-        spec.pci = pci;
+        spec.usb = usb.into_iter().map(|(name, device)| (name, device.into())).collect();
+        spec.pci = pci.into_iter().map(|(name, device)| (name, device.into())).collect();
         spec.fill();
         made.spec = spec;
         made

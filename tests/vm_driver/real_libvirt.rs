@@ -228,6 +228,13 @@ async fn real_libvirt_changes_a_guest_that_goes_on() {
     suite::changes_in_flight(&Real::new("f").await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn real_libvirt_takes_machines_back_with_and_without_their_memory() {
+    let real = Real::new("s").await;
+    suite::snapshots(&real).await;
+    suite::no_half_snapshots(&real).await;
+}
+
 /// Whatever machine is defined is read back as the same machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn real_machines_are_read_as_they_were_defined() {

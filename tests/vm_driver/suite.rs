@@ -1,15 +1,16 @@
 //! What every driver for virtual machines promises: one suite, run on the fake and on the real ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reeve::base::{FaultKind, Mark, Rate, Size, Uid};
-use reeve::drivers::guest::{Changed, Domain, Glance, Link, Machine, Power, Record, Stop, Target, VmDriver};
+use reeve::drivers::guest::{Changed, Domain, Glance, Link, Machine, Power, Record, Snapshot, Stop, Target, VmDriver};
 use reeve::drivers::storage::Attachment;
 use reeve::kinds::vm::*;
 use uuid::Uuid;
 
+use super::live_proofs;
 use super::machines::{name, settled};
 
 /// A driver, and what the suite needs from the world around it.
@@ -44,6 +45,17 @@ pub struct Case<'a> {
     uuid: Uuid,
     record: Record,
     machine: Machine,
+    /// The paths that a running guest took, `*` for a device's name.
+    taken: BTreeSet<String>,
+}
+
+/// A path with `*` for the name of a device.
+fn of_any(path: &str) -> String {
+    let mut words: Vec<&str> = path.split('.').collect();
+    if matches!(words[0], "disks" | "nics" | "usb" | "pci") && words.len() > 1 {
+        words[1] = "*";
+    }
+    words.join(".")
 }
 
 fn record(uid: Uid) -> Record {
@@ -54,7 +66,14 @@ fn record(uid: Uid) -> Record {
 impl<'a> Case<'a> {
     fn new(subject: &'a dyn Subject, name: &str) -> Self {
         let name = format!("{}{name}", subject.prefix());
-        Self { subject, name, uuid: Uuid::new_v4(), record: record(Uid::fresh()), machine: subject.machine() }
+        Self {
+            subject,
+            name,
+            uuid: Uuid::new_v4(),
+            record: record(Uid::fresh()),
+            machine: subject.machine(),
+            taken: BTreeSet::new(),
+        }
     }
 
     fn target(&self) -> Target<'_> {
@@ -96,6 +115,7 @@ impl<'a> Case<'a> {
         eprintln!("{paths:?} took {:.1} s", began.elapsed().as_secs_f32());
         assert_eq!(changed.staged, [], "{paths:?}");
         assert_eq!(changed.live.len(), paths.len());
+        self.taken.extend(paths.iter().map(|p| of_any(p)));
         let found = self.found().await;
         self.same(&found.configured, "configured");
         self.same(found.running.as_ref().unwrap(), "running");
@@ -196,6 +216,93 @@ pub async fn glances(subject: &dyn Subject) {
     assert_eq!(glance().await, None);
 }
 
+/// A machine is taken back to what it was: disks, and the memory where it was kept.
+pub async fn snapshots(subject: &dyn Subject) {
+    let mut case = Case::new(subject, "moment");
+    let driver = subject.driver();
+    let moments = driver.snapshots().unwrap();
+    let attachment = subject.disk("moment", Size::mib(8));
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(8)), ..Disk::default() }.into());
+    case.machine.disks.insert(name("root"), Some(attachment));
+    case.machine.spec.fill();
+    case.define().await;
+    let target = case.target();
+    let [clean, held, live] = ["clean", "held", "live"].map(name);
+
+    moments.take(&target, &clean, false).await.unwrap();
+    moments.take(&target, &clean, false).await.unwrap();
+    assert_eq!(moments.take(&target, &held, true).await.unwrap_err().kind, FaultKind::Invalid, "it does not run");
+    let stranger = Target { owner: Some(Uid::fresh()), ..case.target() };
+    assert_eq!(moments.take(&stranger, &held, false).await.unwrap_err().kind, FaultKind::Identity);
+    assert_eq!(moments.revert(&stranger, &clean).await.unwrap_err().kind, FaultKind::Identity);
+    assert_eq!(moments.delete(&stranger, &clean).await.unwrap_err().kind, FaultKind::Identity);
+
+    driver.start(&target).await.unwrap();
+    subject.ready(&case.name).await;
+    let write = |word: &str| format!("echo {word} > /run/word; echo {word} | dd of=/dev/vda conv=notrunc; sync");
+    let read = "cat /run/word; head -c 5 /dev/vda";
+    subject.see(&case.name, &write("one1")).await;
+    let before = case.found().await;
+    moments.take(&target, &held, true).await.unwrap();
+    assert_eq!(case.found().await, before, "a snapshot is no change");
+    subject.see(&case.name, &write("two2")).await;
+    moments.take(&target, &live, false).await.unwrap();
+    moments.take(&target, &live, false).await.unwrap();
+    assert_eq!(moments.take(&target, &live, true).await.unwrap_err().kind, FaultKind::Exists);
+    case.will_see(read, "two2\ntwo2").await;
+
+    let line = |found: &[Snapshot]| {
+        let each = found.iter().map(|s| (s.name.to_string(), s.memory, s.parent.as_ref().map(ToString::to_string)));
+        each.collect::<Vec<_>>()
+    };
+    let of = |name: &str, memory, parent: Option<&str>| (name.to_owned(), memory, parent.map(str::to_owned));
+    let all = [of("clean", false, None), of("held", true, Some("clean")), of("live", false, Some("held"))];
+    assert_eq!(line(&moments.list(&target).await.unwrap()), all);
+
+    moments.revert(&target, &held).await.unwrap();
+    assert_eq!(case.found().await.power, Power::Running);
+    subject.ready(&case.name).await;
+    case.will_see(read, "one1\none1").await;
+    moments.revert(&target, &live).await.unwrap();
+    assert_eq!(case.found().await.power, Power::Stopped, "without the memory nothing can go on");
+    driver.start(&target).await.unwrap();
+    subject.ready(&case.name).await;
+    case.will_see("head -c 5 /dev/vda", "two2").await;
+    assert_eq!(case.found().await.record, Some(case.record.clone()));
+
+    moments.delete(&target, &held).await.unwrap();
+    moments.delete(&target, &held).await.unwrap();
+    let rest = [of("clean", false, None), of("live", false, Some("clean"))];
+    assert_eq!(line(&moments.list(&target).await.unwrap()), rest, "what built on it stays");
+    assert_eq!(moments.revert(&target, &held).await.unwrap_err().kind, FaultKind::NotFound);
+    moments.revert(&target, &clean).await.unwrap();
+    case.clear().await;
+}
+
+/// What cannot be taken back whole is refused before anything is done.
+pub async fn no_half_snapshots(subject: &dyn Subject) {
+    let moments = subject.driver().snapshots().unwrap();
+    let mut case = Case::new(subject, "half");
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() }.into());
+    case.machine.disks.insert(name("root"), Some(subject.medium("half")));
+    case.machine.spec.fill();
+    case.define().await;
+    let refused = moments.take(&case.target(), &name("x"), false).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::Unsupported, "{refused}");
+    assert_eq!(moments.list(&case.target()).await.unwrap(), []);
+    case.clear().await;
+
+    let mut case = Case::new(subject, "variables");
+    case.machine.spec.disks.insert(name("root"), Disk { size: Some(Size::mib(1)), ..Disk::default() }.into());
+    case.machine.disks.insert(name("root"), Some(subject.disk("variables", Size::mib(1))));
+    case.machine.spec.firmware = Some(Firmware { r#type: Some(FirmwareType::Uefi), ..Firmware::default() });
+    case.machine.spec.fill();
+    case.define().await;
+    let refused = moments.take(&case.target(), &name("x"), false).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::Unsupported, "{refused}");
+    case.clear().await;
+}
+
 /// The first glance that is another than `before`; an event may take a moment.
 async fn changed(case: &Case<'_>, before: &Glance) -> Glance {
     for _ in 0..100 {
@@ -256,9 +363,9 @@ pub async fn changes_at_rest(subject: &dyn Subject) {
             let memory = m.spec.memory.get_or_insert_default();
             (memory.size, memory.max) = (Some(Size::mib(300)), Some(Size::mib(400)));
             m.spec.watchdog = Some(Watchdog::default());
-            m.spec.disks.insert(name("a"), Disk { bus: Some(Bus::Scsi), iothread: Some(true), ..qcow2() });
+            m.spec.disks.insert(name("a"), Disk { bus: Some(Bus::Scsi), iothread: Some(true), ..qcow2() }.into());
             m.disks.insert(name("a"), Some(disk));
-            m.spec.nics.insert(name("n"), nic("52:54:00:0a:00:01"));
+            m.spec.nics.insert(name("n"), nic("52:54:00:0a:00:01").into());
             m.links.insert(name("n"), Some(link));
         })
         .await;
@@ -314,7 +421,7 @@ pub async fn changes_in_flight(subject: &dyn Subject) {
     case.machine
         .spec
         .disks
-        .insert(name("cd"), Disk { media: Some(Media::Cdrom), bus: Some(Bus::Scsi), ..Disk::default() });
+        .insert(name("cd"), Disk { media: Some(Media::Cdrom), bus: Some(Bus::Scsi), ..Disk::default() }.into());
     case.machine.disks.insert(name("cd"), None);
     case.machine.spec.fill();
     case.define().await;
@@ -327,6 +434,7 @@ pub async fn changes_in_flight(subject: &dyn Subject) {
     scalars(&mut case).await;
     media(&mut case).await;
     staged(&mut case).await;
+    live_proofs::assert_all_proven(&case.taken, subject.shapes());
 
     assert_eq!(subject.life(&case.name).await, life, "the guest was started again");
     assert!(subject.driver().shutdown(&case.target(), Duration::from_secs(60)).await.unwrap());
@@ -339,7 +447,7 @@ pub async fn changes_in_flight(subject: &dyn Subject) {
 async fn disks(case: &mut Case<'_>) {
     let attachment = case.subject.disk("live-data", Size::mib(16));
     case.live(&["disks.data"], |m| {
-        m.spec.disks.insert(name("data"), Disk { iothread: Some(true), serial: Some("S1".into()), ..qcow2() });
+        m.spec.disks.insert(name("data"), Disk { iothread: Some(true), serial: Some("S1".into()), ..qcow2() }.into());
         m.disks.insert(name("data"), Some(attachment));
     })
     .await;
@@ -349,7 +457,7 @@ async fn disks(case: &mut Case<'_>) {
     let attachment = case.subject.disk("live-scsi", Size::mib(8));
     case.live(&["disks.other"], |m| {
         let disk = Disk { bus: Some(Bus::Scsi), iothread: Some(true), ssd: Some(true), ..qcow2() };
-        m.spec.disks.insert(name("other"), disk);
+        m.spec.disks.insert(name("other"), disk.into());
         m.disks.insert(name("other"), Some(attachment));
     })
     .await;
@@ -360,7 +468,21 @@ async fn disks(case: &mut Case<'_>) {
         m.spec.disks.get_mut("data").unwrap().limits = Some(limits);
     })
     .await;
-    case.live(&["disks.data.limits.iops", "disks.data.limits.bandwidthWrite"], |m| {
+    let split = ["iops", "bandwidthWrite", "iopsRead", "iopsWrite", "bandwidthRead"];
+    let paths = split.map(|limit| ["disks.data.limits", limit].join("."));
+    let paths = paths.each_ref().map(String::as_str);
+    case.live(&paths, |m| {
+        let limits = Limits { iops_read: Some(400), iops_write: Some(300), ..Limits::default() };
+        let limits = Limits { bandwidth_read: Some(Size::mib(4)), bandwidth_write: Some(Size::mib(2)), ..limits };
+        m.spec.disks.get_mut("data").unwrap().limits = Some(limits);
+    })
+    .await;
+    case.live(&[&paths[1..], &["disks.data.limits.bandwidth"]].concat(), |m| {
+        let limits = Limits { bandwidth: Some(Size::mib(5)), ..Limits::default() };
+        m.spec.disks.get_mut("data").unwrap().limits = Some(limits);
+    })
+    .await;
+    case.live(&["disks.data.limits.bandwidth"], |m| {
         m.spec.disks.get_mut("data").unwrap().limits = Some(Limits::default());
     })
     .await;
@@ -381,7 +503,7 @@ async fn disks(case: &mut Case<'_>) {
 async fn nics(case: &mut Case<'_>) {
     let [one, two] = case.subject.links();
     case.live(&["nics.eth0"], |m| {
-        m.spec.nics.insert(name("eth0"), nic("52:54:00:0b:00:01"));
+        m.spec.nics.insert(name("eth0"), nic("52:54:00:0b:00:01").into());
         m.links.insert(name("eth0"), Some(one.clone()));
     })
     .await;
@@ -400,6 +522,14 @@ async fn nics(case: &mut Case<'_>) {
     })
     .await;
     case.will_see(address, "52:54:00:0b:00:02").await;
+    case.live(&["nics.eth0.mtu"], |m| m.spec.nics.get_mut("eth0").unwrap().mtu = Some(1400)).await;
+    case.will_see("cat /sys/class/net/eth*/mtu", "1400").await;
+    case.live(&["nics.eth0.queues"], |m| m.spec.nics.get_mut("eth0").unwrap().queues = Some(2)).await;
+    case.live(&["nics.eth0.queues"], |m| m.spec.nics.get_mut("eth0").unwrap().queues = Some(1)).await;
+    case.live(&["nics.eth0.model"], |m| {
+        m.spec.nics.get_mut("eth0").unwrap().model = Some(NicModel::E1000e);
+    })
+    .await;
     case.live(&["nics.eth0"], |m| {
         m.spec.nics.clear();
         m.links.clear();

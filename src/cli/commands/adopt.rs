@@ -90,7 +90,7 @@ async fn mark(
 ) -> Result<()> {
     let reference = resource.reference();
     let live = found(&reference, state)?;
-    let acceptance = Acceptance { resource: Arc::clone(resource), source: None, uid: None };
+    let acceptance = Acceptance { resource: Arc::clone(resource), source: None, uid: None, commit: None };
     let uids: BTreeMap<Ref, Uid> = ledger.accept(&[acceptance]).await?;
     let uid = uids.get(&reference).copied().ok_or_else(|| CliError::new(format!("{reference} got no UID")))?;
     let bars = Bars::new(session.terminal, 0);

@@ -12,6 +12,7 @@ use crate::cli::args::{Allow, Apply};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::Bars;
 use crate::cli::render;
+use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, with_accepted};
 use crate::engine::execute::{Ending, Outcome, Run, execute};
 use crate::engine::observe::observe;
@@ -28,17 +29,18 @@ pub async fn run(session: &Session, args: &Apply) -> Result {
     let (prepared, plan) = match saved {
         Some(file) => bound(session, file, ledger).await?,
         None => {
-            let prepared = online(session, &args.paths, args.allow, ledger).await?;
+            let world = session.world_ahead().await;
+            let prepared = online(session, &args.paths, args.allow, ledger, world).await?;
             let plan = prepared.plan();
             (prepared, plan)
         }
     };
     if plan.is_empty() && prepared.unfinished.is_empty() {
-        print!("{}", render::plan::text(&plan, session.paint));
+        print!("{}", render::plan::text(&plan, Shown::Telling, session.paint));
         accept(&prepared, &args.paths).await?;
         return Ok(Exit::Done);
     }
-    print!("{}", render::plan::text(&plan, session.paint));
+    print!("{}", render::plan::text(&plan, Shown::Telling, session.paint));
     if !args.yes && !plan.is_empty() && !confirm("Apply this plan?")? {
         eprintln!("Nothing was changed.");
         return Ok(Exit::Error);
@@ -102,6 +104,7 @@ pub async fn accept(prepared: &Prepared, paths: &[PathBuf]) -> Result<BTreeMap<R
         .map(|resource| Acceptance {
             source: resource.places.file.as_deref().and_then(|f| sources.find(f)),
             uid: prepared.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
+            commit: None,
             resource: Arc::clone(resource),
         })
         .collect();

@@ -6,6 +6,7 @@ use crate::base::Disruption;
 use crate::cli::args::Delete;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
+use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, with_accepted};
 use crate::engine::observe::observe;
 use crate::engine::recover::Unfinished;
@@ -14,6 +15,9 @@ use crate::plan::live::Known;
 
 /// Plans the deletion, asks, and does it.
 pub async fn run(session: &Session, args: &Delete) -> Result {
+    if !args.orphan.is_empty() {
+        return super::volumes::delete_orphans(session, args).await;
+    }
     let ledger = session.store().await?;
     let accepted = ledger.accepted().await?;
     let unfinished = Unfinished::read(&ledger).await?;
@@ -47,7 +51,7 @@ pub async fn run(session: &Session, args: &Delete) -> Result {
         world: Some(world),
     };
     let plan = prepared.plan();
-    print!("{}", render::plan::text(&plan, session.paint));
+    print!("{}", render::plan::text(&plan, Shown::Telling, session.paint));
     let question = if args.destroy_data { "Delete these, and DESTROY their data?" } else { "Delete these?" };
     if !args.yes && !confirm(question)? {
         eprintln!("Nothing was changed.");

@@ -1,14 +1,22 @@
 //! `reeve describe`: all that is known of one resource, for a person.
 
-use super::get::item;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::get::{item, line};
 use super::observe::look;
 use crate::cli::args::One;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
+use crate::cli::render::plan::Shown;
 use crate::cli::session::Session;
-use crate::kinds::Options;
-use crate::plan::live::Known;
+use crate::drivers::guest::Target;
+use crate::kinds::{Live, Options, Ref};
+use crate::plan::live::{Known, LiveState};
 use crate::plan::make::{Goal, make};
+
+/// How long a guest's agent is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Describes one resource.
 pub async fn run(session: &Session, args: &One) -> Result {
@@ -20,15 +28,29 @@ pub async fn run(session: &Session, args: &One) -> Result {
     let order = crate::plan::desired::order(&accepted.catalog);
     let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
     let plan = make(&goal, &live);
-    let mut document = item(reference, &live, &accepted, &plan);
+    let told = session.store_to_read().await?.statuses().await?.into_iter().collect();
+    let mut document = item(reference, &live, &accepted, &plan, &told);
     if let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut()) {
         status.shift_remove("pending");
+        status.shift_remove("conditions");
+    }
+    if let Some(told) = addresses(session, reference, &live).await
+        && let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut())
+    {
+        status.insert("addresses".to_owned(), serde_json::json!(told));
     }
     print!("{}", render::yaml(&document)?);
-    let mut only = plan.clone();
-    only.steps.retain(|s| s.resource == *reference);
+    if let Some(told) = told.get(reference) {
+        println!("\n{}", session.paint.strong("Conditions:"));
+        told.conditions.iter().for_each(|condition| println!("  {}", line(reference, condition)));
+    }
+    let only = plan.only(reference);
     if !only.steps.is_empty() {
-        println!("\n{}\n{}", session.paint.strong("What would change:"), render::plan::text(&only, session.paint));
+        println!(
+            "\n{}\n{}",
+            session.paint.strong("What would change:"),
+            render::plan::text(&only, Shown::Telling, session.paint)
+        );
     }
     let events = session.store_to_read().await?.events().await?;
     let name = reference.to_string();
@@ -40,4 +62,22 @@ pub async fn run(session: &Session, args: &One) -> Result {
         }
     }
     Ok(Exit::Done)
+}
+
+/// What a running machine tells of its addresses by MAC; nothing when nobody answers soon.
+async fn addresses(session: &Session, reference: &Ref, live: &LiveState) -> Option<BTreeMap<String, Vec<String>>> {
+    let Live::VirtualMachine(vm) = live.present(reference)? else { return None };
+    if !vm.power.active() {
+        return None;
+    }
+    let world = session.world();
+    let owner = vm.mark.as_ref().map(|m| m.uid);
+    let target = Target { name: reference.name.as_str(), uuid: vm.uuid, owner };
+    match world.vms.agent()?.addresses(&target, ANSWER).await {
+        Ok(told) => told,
+        Err(fault) => {
+            tracing::info!("{fault}");
+            None
+        }
+    }
 }

@@ -5,15 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::observe::look;
+use super::volumes::Kept;
 use crate::cli::args::{Format, Get};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
 use crate::cli::session::Session;
+use crate::engine::publish::{Condition, StatusRecord};
 use crate::engine::records::AcceptedSet;
 use crate::kinds::{KindName, Options, Ref};
 use crate::plan::live::{Known, LiveState};
 use crate::plan::make::{Goal, make};
 use crate::plan::model::{Plan, Readiness};
+
+/// How often what is told is read again with `--watch`.
+const FOLLOW: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Lists.
 pub async fn run(session: &Session, args: &Get) -> Result {
@@ -29,24 +34,75 @@ pub async fn run(session: &Session, args: &Get) -> Result {
     let order = crate::plan::desired::order(&accepted.catalog);
     let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
     let plan = make(&goal, &live);
-    match args.output {
-        Format::Table | Format::Wide => {
-            print!("{}", tables(&found, &live, &accepted, &plan, args.output == Format::Wide))
+    let told: Told = session.store_to_read().await?.statuses().await?.into_iter().collect();
+    let kept = if what.all_volumes() { Some(Kept::read(&session.world(), &accepted).await) } else { None };
+    let wide = args.output == Format::Wide;
+    match (args.output, &kept) {
+        (Format::Table | Format::Wide, Some(kept)) => print!("{}", kept.table(&live, &accepted, &plan, wide)),
+        (Format::Table | Format::Wide, None) => {
+            print!("{}", tables(&found, &live, &accepted, &plan, wide))
         }
-        Format::Json => {
-            let items: Vec<Value> = found.iter().map(|r| item(r, &live, &accepted, &plan)).collect();
-            println!("{}", render::json(&json!({"items": items}))?);
+        (Format::Json, kept) => {
+            let items: Vec<Value> = found.iter().map(|r| item(r, &live, &accepted, &plan, &told)).collect();
+            let mut document = json!({"items": items});
+            if let Some(kept) = kept {
+                document["volumes"] = json!(kept.rows);
+            }
+            println!("{}", render::json(&document)?);
         }
-        Format::Yaml => {
+        (Format::Yaml, kept) => {
             for reference in &found {
-                print!("---\n{}", render::yaml(&item(reference, &live, &accepted, &plan))?);
+                print!("---\n{}", render::yaml(&item(reference, &live, &accepted, &plan, &told))?);
+            }
+            if let Some(kept) = kept {
+                print!("---\n{}", render::yaml(&json!({"volumes": kept.rows}))?);
             }
         }
+    }
+    if let Some(kept) = &kept {
+        kept.warn();
     }
     for (kind, why) in live.unreadable.iter().filter(|(k, _)| what.kinds.is_empty() || what.kinds.contains(k)) {
         eprintln!("warning: {kind} could not be read: {why}");
     }
+    if args.watch {
+        follow(session, &what, &accepted, told).await?;
+    }
     Ok(Exit::Done)
+}
+
+/// What the agent told of each resource.
+pub type Told = BTreeMap<Ref, StatusRecord>;
+
+/// Prints every condition that changes, until it is interrupted.
+async fn follow(session: &Session, what: &Selection, accepted: &AcceptedSet, mut told: Told) -> Result<()> {
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = tokio::time::sleep(FOLLOW) => {}
+        }
+        let now: Told = session.store_to_read().await?.statuses().await?.into_iter().collect();
+        for (reference, record) in now.iter().filter(|(r, _)| what.takes(r, accepted)) {
+            let before = told.get(reference);
+            for condition in &record.conditions {
+                if before.and_then(|b| b.get(condition.aspect)) != Some(condition) {
+                    println!("{}", line(reference, condition));
+                }
+            }
+        }
+        for gone in told.keys().filter(|r| !now.contains_key(r) && what.takes(r, accepted)) {
+            println!("{gone}: gone");
+        }
+        told = now;
+    }
+}
+
+/// One condition as a line.
+pub fn line(reference: &Ref, condition: &Condition) -> String {
+    let Condition { aspect, status, reason, message, last_transition } = condition;
+    let at = last_transition.strftime("%Y-%m-%d %H:%M:%S");
+    let why = if message.is_empty() { String::new() } else { format!(": {message}") };
+    format!("{at}  {reference}  {aspect:?}={status:?}  {reason}{why}")
 }
 
 /// What a person asked to see.
@@ -78,6 +134,11 @@ impl Selection {
             });
         }
         Ok(all)
+    }
+
+    /// Whether all volumes are asked for and nothing else, so that those without a manifest belong to the answer.
+    pub fn all_volumes(&self) -> bool {
+        self.kinds.iter().eq([&KindName::Volume]) && self.exact.is_empty() && self.labels.is_empty()
     }
 
     /// Whether a resource is among what was asked for.
@@ -147,7 +208,7 @@ pub fn status(reference: &Ref, live: &LiveState, accepted: &AcceptedSet, plan: &
 }
 
 /// A resource as a document: its manifest, and its status.
-pub fn item(reference: &Ref, live: &LiveState, accepted: &AcceptedSet, plan: &Plan) -> Value {
+pub fn item(reference: &Ref, live: &LiveState, accepted: &AcceptedSet, plan: &Plan, told: &Told) -> Value {
     let mut document = match accepted.catalog.get(reference) {
         Some(resource) => resource.document(),
         None => {
@@ -162,6 +223,9 @@ pub fn item(reference: &Ref, live: &LiveState, accepted: &AcceptedSet, plan: &Pl
         Known::Present(found) => status["live"] = json!(found),
         Known::Unknown(why) => status["unknown"] = json!(why),
         Known::Absent => {}
+    }
+    if let Some(told) = told.get(reference) {
+        status["conditions"] = json!(told.conditions);
     }
     if let Some(step) = plan.steps.iter().find(|s| s.resource == *reference) {
         status["pending"] = json!(step);

@@ -1,12 +1,14 @@
 //! One file per command.
 
 pub mod adopt;
+pub mod agent;
 pub mod apply;
 pub mod console;
 pub mod delete;
 pub mod describe;
 pub mod diff;
 pub mod doctor;
+pub mod drift;
 pub mod events;
 pub mod explain;
 pub mod export;
@@ -17,3 +19,4 @@ pub mod power;
 pub mod schema;
 pub mod shell;
 pub mod validate;
+pub mod volumes;

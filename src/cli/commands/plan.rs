@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::cli::args::{Allow, PlanArgs, PlanFormat};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
+use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, read_live, with_accepted};
 use crate::engine::observe::observe;
 use crate::engine::records::{AcceptedSet, Ledger};
@@ -17,6 +18,7 @@ use crate::plan::file::PlanFile;
 use crate::plan::live::LiveState;
 use crate::plan::make::{Goal, make};
 use crate::plan::model::Plan;
+use crate::plan::prune::{self, Refusal};
 
 /// Plans and prints.
 pub async fn run(session: &Session, args: &PlanArgs) -> Result {
@@ -26,12 +28,17 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result {
         let sources = prepared.loaded.as_ref().map(|l| l.sources.as_slice()).unwrap_or_default();
         PlanFile::new(&plan, &prepared.catalog, &prepared.order, &prepared.remove, sources).write(path)?;
     }
+    let shown = if args.all { Shown::All } else { Shown::Telling };
     match args.output {
-        PlanFormat::Text => print!("{}", render::plan::text(&plan, session.paint)),
-        PlanFormat::Markdown => print!("{}", render::plan::markdown(&plan)),
+        PlanFormat::Text => print!("{}", render::plan::text(&plan, shown, session.paint)),
+        PlanFormat::Markdown => print!("{}", render::plan::markdown(&plan, shown)),
         PlanFormat::Json => println!("{}", render::json(&plan)?),
     }
-    Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
+    let exit = if plan.is_empty() { Exit::Done } else { Exit::Changes };
+    let Prepared { catalog, live, loaded, accepted, .. } = prepared;
+    // The process ends: giving back every piece of memory by itself would take a tenth of the whole time.
+    std::mem::forget((catalog, live, loaded, accepted, plan));
+    Ok(exit)
 }
 
 /// All that a plan is made from.
@@ -71,8 +78,10 @@ pub async fn prepare(session: &Session, paths: &[PathBuf], live: Option<&Path>, 
     match live {
         Some(live) => offline(session, paths, live, allow),
         None => {
+            // Looking takes longest, so it begins first; a reader needs no more than what was there at some moment.
+            let world = session.world_ahead().await;
             let ledger = session.store_to_read().await?;
-            online(session, paths, allow, ledger).await
+            online(session, paths, allow, ledger, world).await
         }
     }
 }
@@ -101,8 +110,14 @@ fn offline(session: &Session, paths: &[PathBuf], live: &Path, allow: Allow) -> R
     })
 }
 
-/// The same against this host, with these records.
-pub async fn online(session: &Session, paths: &[PathBuf], allow: Allow, ledger: Ledger) -> Result<Prepared> {
+/// The same against this host, with these records; who is going to change something opened `world` after they were locked.
+pub async fn online(
+    session: &Session,
+    paths: &[PathBuf],
+    allow: Allow,
+    ledger: Ledger,
+    world: World,
+) -> Result<Prepared> {
     let accepted = ledger.accepted().await?;
     let unfinished = Unfinished::read(&ledger).await?;
     let (catalog, mut order, loaded) = if paths.is_empty() {
@@ -113,7 +128,6 @@ pub async fn online(session: &Session, paths: &[PathBuf], allow: Allow, ledger: 
         (desired.catalog, desired.order, Some(loaded))
     };
     add_unfinished(&mut order, &catalog, &unfinished);
-    let world = session.world();
     let live = with_accepted(observe(&world, &catalog).await, &accepted);
     let remove = match &loaded {
         Some(loaded) => pruned(&live, loaded, paths, allow)?,
@@ -151,32 +165,27 @@ fn pruned(live: &LiveState, loaded: &Loaded, paths: &[PathBuf], allow: Allow) ->
     if !allow.prune {
         return Ok(Vec::new());
     }
-    if !loaded.complete {
-        return Err(CliError::with_help(
+    let roots: BTreeSet<String> = paths.iter().map(|p| source_name(p)).collect();
+    prune::gone(&live.accepted, loaded, &roots, allow.prune_all).map_err(|refusal| match refusal {
+        Refusal::Incomplete => CliError::with_help(
             "`--prune` needs every source to be read whole and valid",
             "mend what is reported above, or leave `--prune` out",
-        ));
-    }
-    let roots: BTreeSet<String> = paths.iter().map(|p| source_name(p)).collect();
-    let there: BTreeSet<Ref> = loaded.resources.iter().map(|r| r.reference()).collect();
-    let ours = live.accepted.iter().filter(|(_, a)| a.source.as_ref().is_some_and(|s| roots.contains(s)));
-    let (kept, gone): (Vec<_>, Vec<_>) = ours.partition(|(r, _)| there.contains(r));
-    let all = kept.len() + gone.len();
-    if loaded.resources.is_empty() && !gone.is_empty() {
-        return Err(CliError::with_help(
+        ),
+        Refusal::Hollow(file) => CliError::with_help(
+            format!("`--prune` needs a manifest in every file, and {file} holds none"),
+            "a file that was cut short looks like this; if what came from it shall go, remove the file",
+        ),
+        Refusal::Empty(all) => CliError::with_help(
             format!(
                 "the sources hold no manifest at all, and --prune would delete all {all} resources that came from them"
             ),
             "check the paths; to delete the resources name them with `reeve delete`",
-        ));
-    }
-    if gone.len() * 2 > all && gone.len() > 1 && !allow.prune_all {
-        return Err(CliError::with_help(
-            format!("--prune would delete {} of the {all} resources that came from these paths", gone.len()),
+        ),
+        Refusal::TooMany(gone, all) => CliError::with_help(
+            format!("--prune would delete {gone} of the {all} resources that came from these paths"),
             "check that the paths are right; if all of this shall go, add --prune-all",
-        ));
-    }
-    Ok(gone.into_iter().map(|(r, _)| r.clone()).collect())
+        ),
+    })
 }
 
 /// The name under which a path given on the command line is remembered as a source.

@@ -11,7 +11,7 @@ use crate::plan::desired::Desired;
 /// Checks the manifests and says all that is wrong with them.
 pub fn run(session: &Session, args: &Validate) -> Result {
     let loaded = manifest::load(&args.paths);
-    let (_, found) = Desired::build(&loaded, &Catalog::default());
+    let (desired, found) = Desired::build(&loaded, &Catalog::default());
     let mut all = loaded.diagnostics.clone();
     all.extend(found.0);
     all.sort();
@@ -25,5 +25,8 @@ pub fn run(session: &Session, args: &Validate) -> Result {
             }
         }
     }
-    Ok(if all.has_errors() { Exit::Error } else { Exit::Done })
+    let exit = if all.has_errors() { Exit::Error } else { Exit::Done };
+    // The process ends: giving back every piece of memory by itself would take a tenth of the whole time.
+    std::mem::forget((loaded, desired, all));
+    Ok(exit)
 }

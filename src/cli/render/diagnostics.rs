@@ -5,6 +5,8 @@
 
 mod lines;
 
+pub(super) use self::lines::is_unsafe;
+
 use std::fmt;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteSpanContents, SourceCode, SourceSpan};

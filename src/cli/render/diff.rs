@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
 
 use super::paint::Paint;
+use super::plan::clean;
 use crate::kinds::{Catalog, Scope};
 use crate::plan::model::{Action, FieldChange, Plan, Step};
 
@@ -44,7 +45,7 @@ fn one(out: &mut String, step: &Step, catalog: &Catalog, paint: Paint) {
         }
         let _ = writeln!(out, "{}", paint.mark(&hunk.header().to_string()));
         for change in hunk.iter_changes() {
-            let text = change.value().trim_end_matches('\n');
+            let text = clean(change.value().trim_end_matches('\n'));
             let _ = match change.tag() {
                 ChangeTag::Delete => writeln!(out, "{}", paint.bad(&format!("-{text}"))),
                 ChangeTag::Insert => writeln!(out, "{}", paint.good(&format!("+{text}"))),

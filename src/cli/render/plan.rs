@@ -4,12 +4,45 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::diagnostics::is_unsafe;
 use super::paint::Paint;
 use crate::base::Disruption;
 use crate::plan::model::{Action, Cause, FieldChange, Plan, Readiness, Step};
 
+/// Which fields of what is created are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Those that are not at their documented default.
+    Telling,
+    /// All of them.
+    All,
+}
+
+/// The fields of a step to show, and how many are left out.
+fn shown(step: &Step, shown: Shown) -> (Vec<&FieldChange>, usize) {
+    let all = shown == Shown::All || step.action != Action::Create;
+    let fields: Vec<&FieldChange> = step.fields.iter().filter(|field| all || !is_default(step, field)).collect();
+    let hidden = step.fields.len() - fields.len();
+    (fields, hidden)
+}
+
+/// Whether a field of a new resource is as it would be without being written; a list left out is empty.
+fn is_default(step: &Step, field: &FieldChange) -> bool {
+    let default = step.resource.kind.shape().find(&field.path).and_then(|(shape, _)| shape.default.as_ref());
+    default.map_or_else(|| field.want.as_array().is_some_and(Vec::is_empty), |default| *default == field.want)
+}
+
+/// How many fields are left out, in words.
+fn and_defaults(hidden: usize) -> Option<String> {
+    match hidden {
+        0 => None,
+        1 => Some("… and 1 default".into()),
+        n => Some(format!("… and {n} defaults")),
+    }
+}
+
 /// The plan as a person reads it in a terminal.
-pub fn text(plan: &Plan, paint: Paint) -> String {
+pub fn text(plan: &Plan, which: Shown, paint: Paint) -> String {
     let mut out = String::new();
     if plan.is_empty() {
         let _ = writeln!(out, "Nothing to do: {} as the manifests say.", resources(plan.summary.unchanged));
@@ -17,12 +50,16 @@ pub fn text(plan: &Plan, paint: Paint) -> String {
     }
     for step in &plan.steps {
         head(&mut out, step, paint);
-        let width = step.fields.iter().map(|f| f.path.chars().count()).max().unwrap_or(0).min(44);
-        for field in &step.fields {
+        let (fields, hidden) = shown(step, which);
+        let width = fields.iter().map(|f| f.path.chars().count()).max().unwrap_or(0).min(44);
+        for field in fields {
             line(&mut out, step, field, width, paint);
         }
+        if let Some(rest) = and_defaults(hidden) {
+            let _ = writeln!(out, "      {}", paint.faint(&rest));
+        }
         if let Some((word, why)) = note(step) {
-            let _ = writeln!(out, "      {} {why}", paint.warn(word));
+            let _ = writeln!(out, "      {} {}", paint.warn(word), clean(why));
         }
         out.push('\n');
     }
@@ -98,7 +135,7 @@ fn head(out: &mut String, step: &Step, paint: Paint) {
         colour(step, &paint.strong(&title), paint),
         word(step),
         cost,
-        paint.faint(&step.reason)
+        paint.faint(&clean(&step.reason))
     );
 }
 
@@ -149,7 +186,20 @@ pub fn value(value: &Value) -> String {
         Value::String(text) if plain(text) => text.clone(),
         other => other.to_string(),
     };
-    if text.chars().count() > 100 { text.chars().take(99).chain(['…']).collect() } else { text }
+    let text = if text.chars().count() > 100 { text.chars().take(99).chain(['…']).collect() } else { text };
+    clean(&text)
+}
+
+/// Text in which what a terminal would obey, or show in another order, is written out.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_unsafe(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
 }
 
 fn plain(text: &str) -> bool {
@@ -157,7 +207,7 @@ fn plain(text: &str) -> bool {
 }
 
 /// The plan as markdown, for a pull request.
-pub fn markdown(plan: &Plan) -> String {
+pub fn markdown(plan: &Plan, which: Shown) -> String {
     let mut out = String::from("### Reeve plan\n\n");
     if plan.is_empty() {
         let _ = writeln!(out, "Nothing to do: {} as the manifests say.", resources(plan.summary.unchanged));
@@ -179,15 +229,22 @@ pub fn markdown(plan: &Plan) -> String {
     }
     for step in plan.steps.iter().filter(|s| !s.fields.is_empty()) {
         let _ = writeln!(out, "\n<details><summary><code>{}</code></summary>\n\n```diff", step.resource);
-        for field in &step.fields {
-            if !field.have.is_null() {
-                let _ = writeln!(out, "- {}: {}", field.path, value(&field.have));
-            }
+        let (fields, hidden) = shown(step, which);
+        for field in fields {
             let cost = match field.disruption {
                 Disruption::None => String::new(),
                 cost => format!("  # {cost}"),
             };
-            let _ = writeln!(out, "+ {}: {}{cost}", field.path, value(&field.want));
+            let last = if field.want.is_null() { cost.as_str() } else { "" };
+            if !field.have.is_null() {
+                let _ = writeln!(out, "- {}: {}{last}", field.path, value(&field.have));
+            }
+            if !field.want.is_null() {
+                let _ = writeln!(out, "+ {}: {}{cost}", field.path, value(&field.want));
+            }
+        }
+        if let Some(rest) = and_defaults(hidden) {
+            let _ = writeln!(out, "# {rest}");
         }
         out.push_str("```\n</details>\n");
     }
@@ -196,5 +253,5 @@ pub fn markdown(plan: &Plan) -> String {
 }
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    clean(&text.replace('|', "\\|").replace('\n', " "))
 }

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -43,7 +45,8 @@ pub struct Machine {
     /// What each network card is connected to; `None` is nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<Name, Option<Link>>,
-    /// The cloud-init seed, an ISO file, on a read-only optical drive of its own that is in neither map.
+    /// The cloud-init seed, an ISO file, on a read-only optical drive of its own that is in neither map; an empty path where
+    /// nothing is in that drive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<PathBuf>,
 }
@@ -286,6 +289,17 @@ pub trait VmDriver: Send + Sync {
 
     /// Every machine, ours or not, in as few calls as it takes; one that cannot be read is an `Err` of its own.
     async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault>;
+
+    /// Begins to read what the next `list` shall give, for a caller that has something else to do until then.
+    fn read_ahead(&self) {}
+
+    /// Forgets what was kept of earlier reads, so that the next `list` finds what nobody told of.
+    fn reread(&self) {}
+
+    /// Something for each change, or for many at once, that the hypervisor tells of; never anything where it tells nothing.
+    fn news(&self) -> BoxStream<'static, ()> {
+        futures::stream::pending().boxed()
+    }
 
     /// Every machine at a glance, cheap enough for every tick: who looks twice and sees the same needs to read nothing.
     ///

@@ -19,7 +19,7 @@ pub fn open(uri: &str, data_dir: &Path) -> Arc<dyn VmDriver> {
     }
     #[cfg(feature = "libvirt")]
     {
-        Arc::new(super::libvirt::Libvirt::new(super::libvirt::Pool::new(uri), data_dir.to_owned()))
+        Arc::new(super::libvirt::Libvirt::new(super::libvirt::Pool::shared(uri), data_dir.to_owned()))
     }
     #[cfg(not(feature = "libvirt"))]
     nothing(uri, data_dir)

@@ -85,7 +85,7 @@ impl NetworkDrivers {
         #[cfg(feature = "libvirt")]
         let libvirt: Option<Arc<dyn Networks>> = {
             use crate::drivers::guest::libvirt::Pool;
-            Some(Arc::new(libvirt::LibvirtNetworks::new(Pool::new(uri), data_dir)))
+            Some(Arc::new(libvirt::LibvirtNetworks::new(Pool::shared(uri), data_dir)))
         };
         #[cfg(not(feature = "libvirt"))]
         let libvirt = None;

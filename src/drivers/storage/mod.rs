@@ -6,9 +6,13 @@
 pub mod dir;
 pub mod fake;
 mod header;
+mod lock;
 mod offload;
+mod pool;
 mod qcow2;
 mod qemu_img;
+mod rules;
+pub mod zfs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,18 +63,29 @@ impl std::fmt::Display for Format {
 pub struct Abilities {
     /// What it can keep.
     pub content: &'static [Content],
-    /// The formats of its volumes, the preferred first.
-    pub formats: &'static [Format],
+    /// The formats in which it keeps volumes of a content, the preferred first.
+    pub formats: fn(Content) -> &'static [Format],
     /// Whether several nodes see the same volumes.
     pub shared: bool,
     /// Whether volumes of these formats have snapshots.
     pub snapshots: &'static [Format],
     /// Whether volumes of these formats have linked clones.
     pub linked_clones: &'static [Format],
+    /// To which snapshots a volume can go back.
+    pub roll_back: RollBack,
     /// Whether space is taken only when written.
     pub thin: bool,
     /// Whether volumes can be made, grown and deleted; where not, as with LUNs of an array, they are only found.
     pub provisions: bool,
+}
+
+/// To which snapshots a volume can go back while it keeps the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RollBack {
+    /// To any of them.
+    Any,
+    /// To the newest only; those after another must be removed first.
+    Newest,
 }
 
 /// How full a storage is.
@@ -83,6 +98,9 @@ pub struct Usage {
     pub used: Size,
     /// What can still be taken.
     pub free: Size,
+    /// What its volumes may take together once they are full, where that is known; more than `total` is overcommitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised: Option<Size>,
 }
 
 /// One volume as it is.
@@ -234,7 +252,8 @@ pub trait Storage: Send + Sync {
     /// Makes a volume whole or not at all; one that exists with the same mark UID and size counts as made.
     async fn create(&self, new: &NewVolume, progress: OnProgress<'_>) -> Result<VolumeInfo, Fault>;
 
-    /// Makes a volume larger; refuses when the mark is another's or it would shrink.
+    /// Makes a volume larger; refuses when the mark is another's or it would shrink. A file that a guest has open is
+    /// `Busy`: its hypervisor grows it.
     async fn grow(&self, name: &str, mark: &Mark, to: Size) -> Result<(), Fault>;
 
     /// Replaces the mark of a volume whose present mark is `from` (`None`: it has none).
@@ -268,6 +287,11 @@ pub trait Storage: Send + Sync {
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
+
+    /// Linked clones, where the type has them.
+    fn clones(&self) -> Option<&dyn Clones> {
+        None
+    }
 }
 
 /// The mark on a storage itself: whose it is, and with which spec it was last activated.
@@ -290,6 +314,14 @@ pub trait Snapshots: Send + Sync {
     async fn remove(&self, volume: &str, mark: &Mark, snapshot: &str) -> Result<(), Fault>;
     /// Their names, oldest first.
     async fn list(&self, volume: &str) -> Result<Vec<String>, Fault>;
+}
+
+/// Volumes that share the blocks of another's snapshot, however large it is.
+#[async_trait]
+pub trait Clones: Send + Sync {
+    /// Makes `new`, whose `source` is not looked at, from a snapshot of `origin`; with the promises of
+    /// [`Storage::create`]. While it is there, `origin` and that snapshot cannot be deleted.
+    async fn create_from(&self, new: &NewVolume, origin: &str, snapshot: &str) -> Result<VolumeInfo, Fault>;
 }
 
 /// A storage type: what can be known and checked without touching anything, and how to open one.
@@ -330,7 +362,7 @@ pub struct OptionProblem {
 }
 
 /// Every storage type.
-pub static TYPES: &[&dyn StorageType] = &[&dir::DirType, &fake::FakeType];
+pub static TYPES: &[&dyn StorageType] = &[&dir::DirType, &zfs::ZfsType, &fake::FakeType];
 
 /// The storage type of that name.
 pub fn find(driver: &str) -> Option<&'static dyn StorageType> {

@@ -46,6 +46,28 @@ pub async fn convert(
     command.run_watched(&watch).await.map(drop).map_err(explain)
 }
 
+/// Copies an image into the start of a device that is there; what the image does not have is written as zeroes, unless
+/// the device is `zeroed` already.
+pub async fn fill(
+    from: (&Path, Format),
+    device: &Path,
+    size: Size,
+    zeroed: bool,
+    progress: OnProgress<'_>,
+) -> Result<(), Fault> {
+    let mut command = Command::new(PROGRAM).args(["convert", "-p", "-n", "-f", from.1.word(), "-O", "raw"]);
+    if zeroed {
+        command = command.arg("--target-is-zero");
+    }
+    let watch = |piece: &[u8]| {
+        if let Some(percent) = percent(piece) {
+            progress((size.bytes() as f64 * percent / 100.0) as u64, size.bytes());
+        }
+    };
+    let command = command.arg(from.0).arg(device).deadline(allowance(size.bytes()));
+    command.run_watched(&watch).await.map(drop).map_err(explain)
+}
+
 /// Does one thing to an image's internal snapshots: `-c` makes, `-a` goes back, `-d` removes.
 pub async fn snapshot(path: &Path, action: &str, name: &str) -> Result<(), Fault> {
     run(Command::new(PROGRAM).args(["snapshot", "-q", action, name]).arg(path).deadline(Duration::from_secs(600))).await
@@ -66,7 +88,7 @@ async fn run(command: Command) -> Result<(), Fault> {
 }
 
 /// How long moving this many bytes may take: a minute, and a second for every 2 MiB.
-fn allowance(bytes: u64) -> Duration {
+pub fn allowance(bytes: u64) -> Duration {
     Duration::from_secs(60 + bytes / (2 << 20))
 }
 

@@ -1,7 +1,7 @@
 //! Makes, changes, takes over and removes containers; each outside effect by itself, and safe to repeat.
 //!
 //! ```text
-//! create   volumes, filled -> define -> start, as runStrategy says
+//! create   volumes, filled -> define -> grow what was kept -> start, as runStrategy says
 //! update   volumes -> grow -> configure, with what the running guest takes -> volumes let go -> record -> power
 //! delete   identity -> shutdown, and after the grace the plug -> volumes let go or deleted -> undefine
 //! ```
@@ -43,6 +43,7 @@ pub(super) async fn create(task: &Task<'_>, spec: &CtSpec) -> Result<(), Fault> 
     if there.is_none() {
         let record = record::wanted(task, spec, None).await?;
         task.effect("define", Value::Null, task.world.cts.define(name, &record)).await?;
+        grow_kept(task, spec, &record, None).await?;
     }
     if matches!(spec.run_strategy(), RunStrategy::Always | RunStrategy::RerunOnFailure) {
         power::start(task).await?;
@@ -116,6 +117,7 @@ pub(super) async fn update(
     let change = task.world.cts.reconfigure(&target, &between, &work.now, seen.power.active());
     task.effect("change", json!({"paths": work.now}), change).await?;
     grow(task, &wanted, &work).await?;
+    grow_kept(task, spec, &wanted, Some(&before)).await?;
     let_go(task, &before, &wanted).await?;
     if before.keys().any(|name| !wanted.mounts.contains_key(name)) {
         forget(task, &wanted).await?;
@@ -158,6 +160,20 @@ async fn forget(task: &Task<'_>, wanted: &Record) -> Result<(), Fault> {
     let Some(mut record) = found(task).await?.and_then(|s| s.record) else { return Ok(()) };
     record.mounts.retain(|name, _| wanted.mounts.contains_key(name));
     task.effect("record", Value::Null, task.world.cts.set_record(&target(task), &record)).await
+}
+
+/// Brings file systems that an earlier container or mount of that name left behind to the size that is wanted now;
+/// those in `before` are not new.
+async fn grow_kept(task: &Task<'_>, spec: &CtSpec, record: &Record, before: Option<&Backings>) -> Result<(), Fault> {
+    let root = spec.rootfs.as_ref().filter(|_| before.is_none()).map(|r| (None, &record.rootfs, r.size));
+    let new = spec.mounts.iter().filter(|(name, _)| before.is_none_or(|b| !b.contains_key(*name)));
+    let mounts = new.filter_map(|(name, mount)| Some((Some(name), record.mounts.get(name)?, mount.size)));
+    for (mount, backing, size) in root.into_iter().chain(mounts).filter(|(_, b, _)| b.resource.is_none()) {
+        let Some(to) = size.filter(|to| backing.size.is_some_and(|has| has < *to)) else { continue };
+        let detail = json!({"mount": mount, "size": to});
+        task.effect("grow-file-system", detail, task.world.cts.grow(&target(task), mount, to)).await?;
+    }
+    Ok(())
 }
 
 /// Brings the file system of a Volume that was grown to its new size, in the container that has it mounted.

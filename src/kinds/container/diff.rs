@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::form;
 use super::live::CtLive;
 use super::spec::{CtSpec, RunStrategy};
-use crate::base::{Disruption, Fault, FaultKind, Mark, Name, Size};
+use crate::base::{Disruption, Fault, FaultKind, Mark, Name, Size, Uid};
 use crate::drivers::container::{Ended, Intent, Power, can_live};
 use crate::kinds::{Have, KindName};
 use crate::plan::model::{Cause, FieldChange};
@@ -28,6 +28,16 @@ pub(super) fn have(live: &CtLive) -> Have {
         mark: live.mark.as_ref().map(|m| Mark { applied: live.applied.as_ref().map(form), ..m.clone() }),
         must_be_marked: true,
     }
+}
+
+/// Whose container it is, when no field of it differs.
+pub(super) fn as_wanted(name: &Name, spec: &CtSpec, live: &CtLive, node: &Name) -> Option<Uid> {
+    let elsewhere = spec.node.as_ref().is_some_and(|n| n != node);
+    if elsewhere || live.running.is_some() && live.power.active() {
+        return None;
+    }
+    let (want, have) = (form::settled(name, spec), form::settled(&placeholder(), &live.spec));
+    want.met_by(&have, live.applied.as_ref()).then_some(live.mark.as_ref()?.uid)
 }
 
 fn placeholder() -> Name {

@@ -7,12 +7,17 @@ use crate::base::Name;
 
 /// The canonical form of a container's spec.
 pub(super) fn canonical(name: &Name, spec: &CtSpec) -> Value {
+    settled(name, spec).canonical()
+}
+
+/// What the canonical form is written from.
+pub(super) fn settled(name: &Name, spec: &CtSpec) -> CtSpec {
     let mut settled = plain(name, spec);
     // What a root file system started from is provenance, and never compared.
     if let Some(rootfs) = &mut settled.rootfs {
         rootfs.image = None;
     }
-    settled.canonical()
+    settled
 }
 
 /// The spec with what follows from the name filled in, and each meaning said in one way.

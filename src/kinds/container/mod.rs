@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::base::{Disruption, Fault, Name};
+use crate::base::{Disruption, Fault, Name, Uid};
 use crate::drivers::container::Target;
 use crate::kinds::{
     Claim, Console, Have, Kind, KindName, Observed, PowerRequest, Reference, Report, Scope, Task, World,
@@ -75,6 +75,10 @@ impl Kind for ContainerKind {
 
     fn have(live: &CtLive) -> Have {
         diff::have(live)
+    }
+
+    fn as_wanted(name: &Name, spec: &CtSpec, live: &CtLive, node: &Name) -> Option<Uid> {
+        diff::as_wanted(name, spec, live, node)
     }
 
     fn extra(spec: &CtSpec, live: &CtLive, _scope: &Scope<'_>) -> Vec<FieldChange> {

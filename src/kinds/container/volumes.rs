@@ -130,9 +130,7 @@ async fn pick(task: &Task<'_>, storage: &dyn Storage, disk: &str) -> Result<(Str
 }
 
 async fn make(task: &Task<'_>, storage: &dyn Storage, wanted: &Wanted<'_>, volume: &str) -> Result<(), Fault> {
-    // A file with a file system in it keeps to its size; a directory does not.
-    let formats = storage.abilities().formats;
-    let format = [Format::Raw, Format::Subvol].into_iter().find(|f| formats.contains(f)).ok_or_else(|| {
+    let format = (storage.abilities().formats)(Content::Rootdir).first().copied().ok_or_else(|| {
         Fault::new(FaultKind::Unsupported, format!("storage/{} keeps no file systems of containers", wanted.storage))
     })?;
     let new = NewVolume {

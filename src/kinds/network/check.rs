@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Dhcp, Dns, NetworkKind, NetworkSpec, NetworkType, bridge_name};
+use super::clash::{Clash, Clashes, Shared};
+use super::{Dhcp, Dns, NetworkSpec, NetworkType};
 use crate::base::Name;
-use crate::kinds::{AsKind, KindName, Report, Scope};
+use crate::kinds::{KindName, Report, Scope};
 
 /// Finds everything wrong with one spec, alone and among the others.
 pub fn check(name: &Name, spec: &NetworkSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
@@ -27,7 +28,7 @@ pub fn check(name: &Name, spec: &NetworkSpec, scope: &Scope<'_>, report: &mut Re
         check_dhcp(dhcp, v4, report);
     }
     check_dns(spec, report);
-    check_others(name, spec, scope, report);
+    check_others(name, scope, report);
 }
 
 /// Which fields a type needs, and which it has not.
@@ -258,40 +259,28 @@ fn check_dns(spec: &NetworkSpec, report: &mut Report<'_>) {
 }
 
 /// What two networks of one host cannot share: a bridge, and addresses.
-fn check_others(name: &Name, spec: &NetworkSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
-    let (ours, bridge) = (nets(spec), bridge_name(name, spec));
-    for other in scope.catalog().of(KindName::Network) {
-        // Each pair is looked at once, from the later name.
-        if other.name() >= name {
-            break;
-        }
-        let Some(theirs) = AsKind::<NetworkKind>::as_kind(&other.spec) else { continue };
-        let related = |path: &str| other.place(path);
-        for net in &ours {
-            let Some(clash) = nets(theirs).into_iter().find(|n| overlap(n, net)) else { continue };
-            let message = format!("{net} overlaps with {clash} of network/{}", other.name());
-            let help = "give each network addresses of its own";
-            let path = if net.addr().is_ipv4() { "cidr" } else { "cidr6" };
-            let place = report.place(path);
-            let diagnostic = crate::base::Diagnostic::error("network/overlap", message).at(place).help(help);
-            report.push(diagnostic.related(related(&format!("spec.{path}")), "the other network"));
-        }
-        if bridge == bridge_name(other.name(), theirs) && (spec.made() || theirs.made()) {
-            let message = format!("the bridge {bridge} is that of network/{} already", other.name());
-            let diagnostic = crate::base::Diagnostic::error("network/bridge-twice", message)
-                .at(report.place("bridge"))
-                .help("give each network a bridge of its own, or make one of them type bridge without create");
-            report.push(diagnostic.related(related("spec.bridge"), "the other network"));
+fn check_others(name: &Name, scope: &Scope<'_>, report: &mut Report<'_>) {
+    let clashes = scope.catalog().view(Clashes::find);
+    for Clash { with, shared } in clashes.of(name) {
+        let related = |path: &str| scope.place(KindName::Network, with, &format!("spec.{path}"));
+        match shared {
+            Shared::Addresses { ours, theirs } => {
+                let message = format!("{ours} overlaps with {theirs} of network/{with}");
+                let path = if ours.addr().is_ipv4() { "cidr" } else { "cidr6" };
+                let diagnostic = crate::base::Diagnostic::error("network/overlap", message)
+                    .at(report.place(path))
+                    .help("give each network addresses of its own");
+                report.push(diagnostic.related(related(path), "the other network"));
+            }
+            Shared::Bridge(bridge) => {
+                let message = format!("the bridge {bridge} is that of network/{with} already");
+                let diagnostic = crate::base::Diagnostic::error("network/bridge-twice", message)
+                    .at(report.place("bridge"))
+                    .help("give each network a bridge of its own, or make one of them type bridge without create");
+                report.push(diagnostic.related(related("bridge"), "the other network"));
+            }
         }
     }
-}
-
-fn nets(spec: &NetworkSpec) -> Vec<IpNet> {
-    [&spec.cidr, &spec.cidr6].into_iter().flatten().filter_map(|c| c.parse().ok()).collect()
-}
-
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
-    a.contains(&b.network()) || b.contains(&a.network())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod bridge;
 mod change;
 mod check;
+mod clash;
 mod observe;
 mod spec;
 

@@ -74,6 +74,9 @@ fn check_nodes(spec: &StorageSpec, report: &mut Report<'_>) {
     }
 }
 
+/// How many storages around it a storage is told of; each of them is told in its turn.
+const MOST_OTHERS: usize = 8;
+
 /// The places of all storages that have one, in order, so that those inside another follow it.
 struct Nested(BTreeMap<String, Vec<Name>>);
 
@@ -99,21 +102,20 @@ fn check_place(name: &Name, spec: &StorageSpec, driver: &dyn StorageType, scope:
     let Some(place) = driver.place(spec) else { return };
     let places = scope.catalog().view(Nested::find);
     let around = place.match_indices('/').filter_map(|(at, _)| places.0.get_key_value(&place[..=at]));
-    for (outer, names) in around {
-        for other in names.iter().filter(|n| *n != name) {
-            let Some(resource) = scope.resource(KindName::Storage, other) else { continue };
-            if storage(resource).is_none_or(|other| !meet(spec, other)) {
-                continue;
-            }
-            let other = resource.reference();
-            let message = format!("storage/{name}, {place}, is inside {other}, {}", outer.trim_end_matches('/'));
-            report.push(
-                Diagnostic::error("storage/nested-place", message)
-                    .at(report.place("options"))
-                    .help("give each storage a place of its own")
-                    .related(resource.place("spec.options"), format!("{other} is here")),
-            );
-        }
+    let others = around.flat_map(|(outer, names)| names.iter().map(move |other| (outer, other)));
+    let meeting = others.filter(|(_, other)| *other != name).filter_map(|(outer, other)| {
+        let resource = scope.resource(KindName::Storage, other)?;
+        storage(resource).is_some_and(|other| meet(spec, other)).then_some((outer, resource))
+    });
+    for (outer, resource) in meeting.take(MOST_OTHERS) {
+        let other = resource.reference();
+        let message = format!("storage/{name}, {place}, is inside {other}, {}", outer.trim_end_matches('/'));
+        report.push(
+            Diagnostic::error("storage/nested-place", message)
+                .at(report.place("options"))
+                .help("give each storage a place of its own")
+                .related(resource.place("spec.options"), format!("{other} is here")),
+        );
     }
 }
 

@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 pub use self::observe::{is_here, volumes};
 pub use self::spec::{Content, StorageSpec, StorageState};
-use crate::base::{Fault, FaultKind, Mark, Name};
+use crate::base::{Fault, FaultKind, Mark, Name, Place};
 use crate::drivers::storage::{self as drivers, Usage};
-use crate::kinds::{Claim, Have, Kind, Observed, Reference, Report, Scope, Task, World};
+use crate::kinds::{AsKind, Claim, Have, Kind, KindName, Observed, Reference, Report, Scope, Task, World};
 use crate::plan::model::FieldChange;
 
 /// The kind `Storage`.
@@ -58,6 +58,13 @@ pub fn canonical(spec: &StorageSpec) -> Value {
 pub fn content(spec: &StorageSpec) -> Vec<Content> {
     let all = || drivers::find(&spec.driver).map_or(Vec::new(), |d| d.abilities().content.to_vec());
     spec.content.clone().unwrap_or_else(all)
+}
+
+/// Where a storage says what it keeps, or of which type it is, and that in words; for problems of what is to be kept there.
+pub fn declared(scope: &Scope<'_>, name: &Name) -> (Option<Place>, String) {
+    let spec = scope.spec(KindName::Storage, name).and_then(AsKind::<StorageKind>::as_kind);
+    let field = if spec.is_some_and(|s| s.content.is_some()) { "spec.content" } else { "spec.driver" };
+    (scope.place(KindName::Storage, name, field), format!("storage/{name} says it here"))
 }
 
 #[async_trait]

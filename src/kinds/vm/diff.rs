@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::form::canonical;
+use super::form::{canonical, settle};
 use super::live::VmLive;
 use super::spec::{Bus, Media, RunStrategy, VmSpec};
-use crate::base::{Disruption, Fault, FaultKind, Mark, Name, Size};
+use crate::base::{Disruption, Fault, FaultKind, Mark, Name, Size, Uid};
 use crate::drivers::guest::{Power, Stop};
 use crate::kinds::{Have, KindName};
 use crate::plan::model::{Cause, FieldChange};
@@ -31,6 +31,18 @@ pub(super) fn have(live: &VmLive) -> Have {
         mark: live.mark.as_ref().map(|m| Mark { applied, ..m.clone() }),
         must_be_marked: true,
     }
+}
+
+/// Whose machine it is, when no field of it differs.
+pub(super) fn as_wanted(spec: &VmSpec, live: &VmLive, node: &Name) -> Option<Uid> {
+    let elsewhere = spec.node.as_ref().is_some_and(|n| n != node);
+    if elsewhere || live.running.is_some() && live.power.active() {
+        return None;
+    }
+    let (mut want, mut have) = (spec.clone(), live.spec.clone());
+    settle(&mut want);
+    settle(&mut have);
+    want.met_by(&have, live.applied.as_ref()).then_some(live.mark.as_ref()?.uid)
 }
 
 /// Whether taking the field out of the manifest leaves the machine as it is.

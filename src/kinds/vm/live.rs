@@ -54,7 +54,7 @@ pub struct Oddities {
     /// Paths that the guest refused to take while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
-    /// The file of the cloud-init seed is not there.
+    /// The file of the cloud-init seed is not there, or not in the running guest's drive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seed_lost: bool,
     /// A restart was begun.
@@ -312,9 +312,15 @@ fn odd(domain: &Domain, record: Option<&Record>) -> Oddities {
     Oddities {
         leftover: detached.map(|(name, _)| name.clone()).collect(),
         refused: refused.filter(|_| domain.power.active()).unwrap_or_default(),
-        seed_lost: domain.configured.seed.as_ref().is_some_and(|path| !path.exists()),
+        seed_lost: domain.configured.seed.as_ref().is_some_and(|path| !path.exists()) || out_of_drive(domain),
         restarting: record.notes.contains_key(RESTARTING),
     }
+}
+
+/// Whether the running guest's drive for the seed has nothing in it.
+fn out_of_drive(domain: &Domain) -> bool {
+    let running = domain.running.as_ref().filter(|_| domain.power.active());
+    running.and_then(|m| m.seed.as_ref()).is_some_and(|path| path.as_os_str().is_empty())
 }
 
 fn format_of(attachment: &Attachment) -> Option<crate::drivers::storage::Format> {

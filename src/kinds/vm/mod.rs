@@ -13,7 +13,6 @@ mod apply;
 mod check;
 mod diff;
 mod form;
-mod index;
 mod live;
 mod machine;
 mod power;
@@ -33,9 +32,11 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::base::{Disruption, Fault, Name};
+use crate::base::{Disruption, Fault, Name, Uid};
 use crate::drivers::guest::Target;
-use crate::kinds::{Console, Have, Kind, KindName, Observed, PowerRequest, Reference, Report, Scope, Task, World};
+use crate::kinds::{
+    Claim, Console, Have, Kind, KindName, Observed, PowerRequest, Reference, Report, Scope, Task, World,
+};
 use crate::plan::model::FieldChange;
 
 /// The kind `VirtualMachine`.
@@ -72,12 +73,24 @@ impl Kind for VmKind {
         found
     }
 
+    fn claims(_name: &Name, spec: &VmSpec) -> Vec<Claim> {
+        let macs = spec.nics.iter().filter_map(|(name, nic)| Some((name, nic.mac.as_ref()?)));
+        let volumes = spec.disks.iter().filter_map(|(name, disk)| Some((name, disk.volume.as_ref()?)));
+        let macs = macs.map(|(name, mac)| Claim::mac(mac, format!("nics.{name}.mac")));
+        let volumes = volumes.map(|(name, volume)| Claim::volume(volume, format!("disks.{name}.volume")));
+        macs.chain(volumes).collect()
+    }
+
     fn want(_name: &Name, spec: &VmSpec, _scope: &Scope<'_>) -> Value {
         form::canonical(spec)
     }
 
     fn have(live: &VmLive) -> Have {
         diff::have(live)
+    }
+
+    fn as_wanted(_name: &Name, spec: &VmSpec, live: &VmLive, node: &Name) -> Option<Uid> {
+        diff::as_wanted(spec, live, node)
     }
 
     fn extra(spec: &VmSpec, live: &VmLive, _scope: &Scope<'_>) -> Vec<FieldChange> {

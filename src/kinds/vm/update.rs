@@ -96,15 +96,16 @@ pub(super) async fn update(
     }
     let work = Work::of(changes, live, task.options.allow);
     let before = domain.record.clone().ok_or_else(gone)?;
+    // One intent around all of it: until a new volume's mark says whose it is, a crash must find it again.
     let prepare = async {
         let wanted = machine::wanted(task, spec, Some(&domain), work.seed).await?;
         attach_record(task, &domain, &before, &wanted.record).await?;
-        Ok(wanted)
+        grow_before(task, &domain, &wanted.record, &work).await?;
+        let changed = reconfigure(task, &domain, &wanted, &work).await?;
+        keep(task, &wanted.record, Some(&before)).await?;
+        Ok((wanted, changed))
     };
-    let wanted = Prepared::new(spec, Some(&before)).effect(task, "prepare", prepare).await?;
-    grow_before(task, &domain, &wanted.record, &work).await?;
-    let changed = reconfigure(task, &domain, &wanted, &work).await?;
-    keep(task, &wanted.record, Some(&before)).await?;
+    let (wanted, changed) = Prepared::new(spec, Some(&before)).effect(task, "prepare", prepare).await?;
     grow_after(task, &domain, &wanted.record, &work, &changed).await?;
     let_go(task, &before, &wanted.record).await?;
     let restart = work.restart && domain.power.active() && task.options.allow >= Disruption::Restart;

@@ -116,7 +116,7 @@ async fn make(
     disk: &Disk,
     size: Size,
 ) -> Result<Format, Fault> {
-    let preferred = storage.abilities().formats.iter().copied().find(|f| *f != Format::Subvol);
+    let preferred = (storage.abilities().formats)(Content::Images).first().copied();
     let format = disk.format.or(preferred).unwrap_or(Format::Raw);
     let source = match &disk.image {
         None => Source::Empty,
@@ -236,8 +236,12 @@ pub(super) async fn undo(
         let Some(info) = storage.find(&volume).await? else { return Ok(()) };
         let new = said(&info, "state").as_deref() == Some(State::New.word());
         let disks = said(&info, "disk").as_deref() == Some(disk);
-        if let Some(mark) = info.mark.as_ref().filter(|_| is_ours(task, &info) && new && disks && !used(&volume)) {
-            storage.delete(&volume, mark, info.size).await?;
+        let Some(old) = info.mark.as_ref().filter(|_| is_ours(task, &info) && new && disks) else { continue };
+        if used(&volume) {
+            // Its machine has it; only its mark was never told.
+            storage.remark(&volume, Some(old), &mark(task, disk, State::Attached)).await?;
+        } else {
+            storage.delete(&volume, old, info.size).await?;
         }
     }
     Ok(())

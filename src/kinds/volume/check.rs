@@ -19,29 +19,30 @@ pub fn check(spec: &VolumeSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
         report.error("volume/size", "size", "a volume cannot have the size 0", "write a size such as 10Gi");
     }
     if let Some(storage) = scope.spec(KindName::Storage, &spec.storage).and_then(AsKind::<StorageKind>::as_kind) {
-        on_storage(spec, storage, report);
+        on_storage(spec, storage, scope, report);
     }
     from_image(spec, scope, report);
 }
 
 /// The storage must allow the content and have the format.
-fn on_storage(spec: &VolumeSpec, storage: &StorageSpec, report: &mut Report<'_>) {
+fn on_storage(spec: &VolumeSpec, storage: &StorageSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
     let (name, content) = (&spec.storage, spec.content());
     let Some(driver) = drivers::find(&storage.driver) else { return };
+    let from = || storage::declared(scope, name);
     if !driver.abilities().provisions {
         let message = format!("no volume can be made on storage/{name}, of the type {}", storage.driver);
-        report.error("volume/storage", "storage", message, "take another storage");
+        report.error_from(from(), "volume/storage", "storage", message, "take another storage");
     }
     let granule = driver.granule(storage);
     if !spec.size.bytes().is_multiple_of(granule) {
         let message = format!("the size {} is no multiple of {}, which storage/{name} needs", spec.size, Size(granule));
         let next = Size(spec.size.bytes().div_ceil(granule).saturating_mul(granule));
-        report.error("volume/size", "size", message, format!("write {next}"));
+        report.error_from(from(), "volume/size", "size", message, format!("write {next}"));
     }
     if !storage::content(storage).contains(&content) {
         let message = format!("storage/{name} does not keep {content}");
         let help = format!("add {content} to the content of storage/{name}, or take another storage");
-        report.error("volume/storage-content", "storage", message, help);
+        report.error_from(from(), "volume/storage-content", "storage", message, help);
     }
     let able = formats(&storage.driver, content);
     if let Some(format) = spec.format
@@ -49,7 +50,7 @@ fn on_storage(spec: &VolumeSpec, storage: &StorageSpec, report: &mut Report<'_>)
     {
         let words: Vec<&str> = able.iter().map(|f| f.word()).collect();
         let message = format!("storage/{name} keeps no {content} of format {format}");
-        report.error("volume/format", "format", message, format!("write one of {}", words.join(", ")));
+        report.error_from(from(), "volume/format", "format", message, format!("write one of {}", words.join(", ")));
     }
 }
 

@@ -75,12 +75,7 @@ pub fn locate(scope: &Scope<'_>, name: &Name) -> Result<(Name, String), Fault> {
 
 /// The formats that a storage of that driver has for this content, the preferred first.
 pub fn formats(driver: &str, content: Content) -> Vec<Format> {
-    let order: &[Format] = match content {
-        Content::Rootdir => &[Format::Raw, Format::Subvol],
-        _ => &[Format::Qcow2, Format::Raw, Format::Vmdk],
-    };
-    let able = drivers::find(driver).map_or(&[][..], |d| d.abilities().formats);
-    order.iter().copied().filter(|f| able.contains(f)).collect()
+    drivers::find(driver).map_or(Vec::new(), |d| (d.abilities().formats)(content).to_vec())
 }
 
 /// The format of a volume whose manifest says none.

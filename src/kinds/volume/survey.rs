@@ -46,6 +46,9 @@ pub struct Row {
     pub allocated: Option<Size>,
     /// Why it cannot be read, when it cannot.
     pub problem: Option<String>,
+    /// Its mark, by which it is known again.
+    #[serde(skip)]
+    pub mark: Option<Mark>,
 }
 
 /// What a volume's mark says became of it: `attached`, `detached`, `orphan`, or nothing.
@@ -70,7 +73,8 @@ fn row(storage: &Name, info: VolumeInfo, scope: &Scope<'_>) -> Row {
     let said = |key: &str| Some(mark.as_ref()?.applied.as_ref()?.get(key)?.as_str()?.to_owned());
     let ownership = mark.as_ref().map_or(Ownership::Foreign, |mark| ownership(mark, scope));
     let (since, owner) = (said("since"), mark.as_ref().map(|m| m.resource.clone()));
-    Row { storage: storage.clone(), volume: name, owner, ownership, since, content, format, size, allocated, problem }
+    let (storage, volume) = (storage.clone(), name);
+    Row { storage, volume, owner, ownership, since, content, format, size, allocated, problem, mark }
 }
 
 fn ownership(mark: &Mark, scope: &Scope<'_>) -> Ownership {

@@ -43,6 +43,18 @@ struct Whole {
 }
 
 impl<'t> Builder<'t> {
+    /// A builder for a text of so many bytes.
+    pub fn for_text(bytes: usize) -> Self {
+        // Manifests have a node for each seven bytes or so; a document of scalars only is no larger than its text.
+        let nodes = (bytes / 6).min(1 << 10);
+        Self {
+            tree: Tree::with_capacity(nodes),
+            open: Vec::with_capacity(16),
+            pending: Vec::with_capacity(64),
+            ..Self::default()
+        }
+    }
+
     pub fn scalar(
         &mut self,
         spot: Spot,

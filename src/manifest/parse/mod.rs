@@ -90,7 +90,7 @@ fn document<'t>(
     piece: Piece<'t>,
     found: &mut Found,
 ) -> Result<Option<Tree<'t>>, Stop> {
-    let mut builder = Builder::default();
+    let mut builder = Builder::for_text(piece.text.len());
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| {
             words::report(&error, piece, found);

@@ -72,6 +72,11 @@ pub struct Items<'a> {
 pub struct Entries<'a>(Items<'a>);
 
 impl<'t> Tree<'t> {
+    /// An empty one with room for so many nodes.
+    pub fn with_capacity(nodes: usize) -> Self {
+        Self { nodes: Vec::with_capacity(nodes), links: Vec::with_capacity(nodes), root: 0 }
+    }
+
     /// The outermost node.
     pub fn root(&self) -> View<'_> {
         View { tree: self, id: self.root }

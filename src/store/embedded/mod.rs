@@ -11,17 +11,19 @@
 //! Everything is in memory and the directory is how it comes back: a `snapshot` of one revision and the `log-N` files with
 //! what was done after it. When the log has grown as large as the snapshot, the writer begins the next log file and another
 //! thread writes a new snapshot beside the old one, renames it into place and deletes the log files it covers (snapshot.rs).
-//! `recover.rs` reads it all back. No byte of a file is ever changed after it was written, so a file that cannot be read whole
+//! `recover.rs` reads it all back, for the one writer and, without the lock, for any reader (view.rs). No byte of a file is ever changed after it was written, so a file that cannot be read whole
 //! is refused and left as it is. `specs/store.md` has the formats and says how to read them by hand.
 
 mod checkpoint;
 mod codec;
 mod disk;
 mod frame;
+mod holder;
 mod log;
 mod open;
 mod recover;
 mod snapshot;
+mod view;
 mod writer;
 
 use std::sync::{Arc, mpsc};
@@ -32,7 +34,9 @@ use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
 pub use self::disk::{Disk, RealDisk};
+pub use self::holder::Holder;
 pub use self::open::Options;
+pub use self::view::View;
 use self::writer::Request;
 use super::state::{Shared, Wanted};
 use super::watch::{ChangeStream, follow};

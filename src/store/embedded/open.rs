@@ -1,7 +1,6 @@
 //! Opens a store's directory: takes its lock, reads it back, and starts the writer.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -11,6 +10,7 @@ use tokio::sync::watch;
 use super::Embedded;
 use super::checkpoint::Checkpoints;
 use super::disk::{Disk, RealDisk};
+use super::holder::Holder;
 use super::log::{Header, Log, sync_dir};
 use super::recover::{Recovered, Tail, recover};
 use super::writer::Writer;
@@ -39,7 +39,7 @@ impl Embedded {
     /// Opens the store in a directory, which is made if there is none; blocks while it reads.
     pub fn open(dir: &Path, options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         make_dir(dir)?;
-        let lock = lock(dir)?;
+        let lock = lock(dir, &*clock)?;
         let recovered = recover(dir, options.history)?;
         remove_leftovers(&recovered.leftovers);
         let log = open_log(dir, &options, &recovered)?;
@@ -71,22 +71,19 @@ fn make_dir(dir: &Path) -> Result<(), Error> {
 }
 
 /// Takes the directory for this process; the lock goes when the file is closed, whatever ends the process.
-fn lock(dir: &Path) -> Result<File, Error> {
+fn lock(dir: &Path, clock: &dyn Clock) -> Result<File, Error> {
     let path = dir.join("lock");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = file.map_err(|error| Error::io("open", &path, error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Who it is only makes the message better.
-            let _ = file.read_to_string(&mut holder);
-            return Err(Error::Locked { path: dir.to_owned(), holder: holder.trim().parse().ok() });
+            let holder = Holder::read(&mut file).map(Box::new);
+            return Err(Error::Locked { path: dir.to_owned(), holder });
         }
         Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path, error)),
     }
-    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    if let Err(error) = noted {
+    if let Err(error) = Holder::this(clock.now()).note(&mut file) {
         tracing::debug!(%error, path = %path.display(), "the lock does not name its holder");
     }
     Ok(file)

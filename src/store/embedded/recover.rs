@@ -184,7 +184,7 @@ fn refuse_unless_torn(path: &Path, offset: u64, detail: &str) -> Result<(), Erro
     if frame::any_in(&rest, offset + 1) {
         return Err(corrupt(path, offset, detail));
     }
-    tracing::info!(path = %path.display(), offset, "left out a batch that a crash cut short; nobody was told it was done");
+    tracing::info!(path = %path.display(), offset, "left out a batch that is not whole; nobody was told it was done");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod faults;
 mod kill;
 mod model;
 mod reopen;
+mod view;
 
 use std::fs;
 use std::path::Path;

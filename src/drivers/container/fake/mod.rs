@@ -114,6 +114,13 @@ impl Fake {
         self.touch(name, |entry| entry.running.iter_mut().for_each(&change));
     }
 
+    /// Takes a container away behind Reeve's back, whether it runs or not.
+    pub fn lose(&self, name: &str) {
+        let mut inner = self.open();
+        inner.kept.containers.remove(name);
+        inner.save();
+    }
+
     /// Puts a container in that Reeve does not know.
     pub fn put_foreign(&self, name: &str, spec: &CtSpec, power: Power) {
         let mut inner = self.open();

@@ -111,7 +111,7 @@ pub async fn write_files(host: &Host, name: &Name, record: &Record, init: Option
 /// Gives the interfaces of a container that just started what LXC has no settings for.
 async fn settle(host: &Host, name: &Name, record: &Record) -> Result<(), Fault> {
     let special = |nic: &crate::kinds::container::CtNic| nic.rate.is_some() || !nic.link_up();
-    if !record.spec.nics.values().any(special) {
+    if !record.spec.nics.values().any(|nic| special(nic)) {
         return Ok(());
     }
     let Some(init) = seen::state(host, name).await?.init else { return Ok(()) };

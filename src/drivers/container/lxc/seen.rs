@@ -11,7 +11,7 @@ use super::cgroup::Group;
 use super::host::Host;
 use super::{config, keep, net};
 use crate::base::exec::Command;
-use crate::base::{Attempt as _, Fault, Name, Rate, Size};
+use crate::base::{Attempt as _, Fault, FaultKind, Name, Rate, Size};
 use crate::drivers::container::running::unseen;
 use crate::drivers::container::{Ended, Place, Power, Record, Seen};
 use crate::kinds::container::{CtMemory, CtSpec};
@@ -35,6 +35,9 @@ pub struct State {
     /// The monitor and the moment it started.
     pub monitor: Option<(u32, u64)>,
 }
+
+/// How often a container is looked at that ends or starts meanwhile.
+const LOOKS: usize = 5;
 
 const STOPPED: State = State { power: Power::Stopped, init: None, monitor: None };
 
@@ -132,42 +135,64 @@ fn stat(pid: u32) -> Option<(u32, u64)> {
 /// Every container.
 pub async fn list(host: &Host) -> Result<BTreeMap<Name, Result<Seen, Fault>>, Fault> {
     let monitored = monitored(host);
-    let rates = net::rates().await;
+    let quiet = |name: &Name| monitored.as_ref().is_some_and(|m| !m.contains(name.as_str()));
+    let names = names(host)?;
+    let rates = if names.iter().all(quiet) { BTreeMap::new() } else { net::rates().await };
     let one = async |name: Name| {
-        let quiet = monitored.as_ref().is_some_and(|m| !m.contains(name.as_str()));
-        let seen = look(host, &name, quiet, &rates).await;
+        let seen = look(host, &name, quiet(&name), Some(&rates)).await;
         (name, seen)
     };
-    let looks: Vec<_> = futures::stream::iter(names(host)?).map(one).buffer_unordered(8).collect().await;
+    let looks: Vec<_> = futures::stream::iter(names).map(one).buffer_unordered(8).collect().await;
     // One that went away meanwhile is not there.
     Ok(looks.into_iter().filter_map(|(name, seen)| Some((name, seen.transpose()?))).collect())
 }
 
 /// One container.
 pub async fn find(host: &Host, name: &Name) -> Result<Option<Seen>, Fault> {
-    look(host, name, false, &net::rates().await).await
+    look(host, name, false, None).await
 }
 
-async fn look(host: &Host, name: &Name, quiet: bool, rates: &BTreeMap<String, Rate>) -> Result<Option<Seen>, Fault> {
-    let Some(Files { found, record }) = files(host, name)? else { return Ok(None) };
-    let state = if quiet { STOPPED } else { state(host, name).await? };
-    let running = match state.init {
-        Some(init) if state.power.active() => {
-            Some(running(host, name, &found.spec, record.as_ref(), state, init, rates)?)
-        }
-        _ => None,
-    };
-    let ended = (!state.power.active()).then(|| ended(host, name));
-    Ok(Some(Seen {
-        configured: found.spec,
-        running,
-        record,
-        power: state.power,
-        ended,
-        init: state.init,
-        rootfs: found.rootfs,
-        foreign: found.foreign,
-    }))
+/// One container; one that is `quiet` does not run. `rates` are asked for when they are needed and not given.
+///
+/// A guest may end while it is looked at: what is read of its processes is gone then, and it is looked at again.
+async fn look(
+    host: &Host,
+    name: &Name,
+    quiet: bool,
+    rates: Option<&BTreeMap<String, Rate>>,
+) -> Result<Option<Seen>, Fault> {
+    let mut asked = None;
+    for look in 1.. {
+        let Some(Files { found, record }) = files(host, name)? else { break };
+        let state = if quiet { STOPPED } else { state(host, name).await? };
+        let running = match state.init.filter(|_| state.power.active()) {
+            None => None,
+            Some(init) => {
+                let Some(rates) = rates.or(asked.as_ref()) else {
+                    asked = Some(net::rates().await);
+                    continue;
+                };
+                match running(host, name, &found.spec, record.as_ref(), state, init, rates) {
+                    Err(fault) if look < LOOKS && (fault.kind == FaultKind::NotFound || stat(init).is_none()) => {
+                        continue;
+                    }
+                    seen => Some(seen?),
+                }
+            }
+        };
+        let ended = (!state.power.active()).then(|| ended(host, name));
+        return Ok(Some(Seen {
+            configured: found.spec,
+            running,
+            record,
+            power: state.power,
+            ended,
+            init: state.init,
+            rootfs: found.rootfs,
+            foreign: found.foreign,
+        }));
+    }
+    Ok(None)
 }
 
 /// What a container was started as, before we look at what the kernel says.

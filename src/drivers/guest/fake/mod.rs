@@ -5,6 +5,7 @@
 //! its state there, so that another process, or the same after a kill, sees what was done.
 
 mod change;
+mod snapshot;
 mod state;
 
 use std::collections::BTreeMap;
@@ -111,6 +112,23 @@ impl Fake {
         inner.save();
     }
 
+    /// Takes the seed out of a running machine's drive, as an exchange that was broken off leaves it.
+    pub fn eject_seed(&self, name: &str) {
+        let mut inner = self.open();
+        let entry = inner.kept.domains.get_mut(name);
+        if let Some(seed) = entry.and_then(|e| e.running.as_mut()).and_then(|m| m.seed.as_mut()) {
+            seed.clear();
+        }
+        inner.save();
+    }
+
+    /// Takes a machine away behind Reeve's back, whether it runs or not.
+    pub fn lose(&self, name: &str) {
+        let mut inner = self.open();
+        inner.kept.domains.remove(name);
+        inner.save();
+    }
+
     /// Puts a machine in that Reeve does not know, with devices that have no names of ours.
     pub fn put_foreign(&self, name: &str, machine: &Machine, power: Power) {
         let mut inner = self.open();
@@ -131,12 +149,15 @@ impl Fake {
         what: String,
         work: impl FnOnce(&mut Inner) -> Result<T, Fault> + Send,
     ) -> Result<T, Fault> {
-        let trouble = {
+        let (trouble, delay) = {
             let mut inner = self.open();
             inner.calls.push(what.clone());
             let number = inner.calls.len();
-            inner.troubles.get(&number).copied()
+            (inner.troubles.get(&number).copied(), Duration::from_millis(inner.kept.delay))
         };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let failed = |kind| Fault::new(kind, format!("{what} was told to fail"));
         match trouble {
             Some(Trouble::Fails(kind)) => return Err(failed(kind)),
@@ -315,6 +336,10 @@ impl VmDriver for Fake {
             return Ok(PathBuf::from("/dev/null"));
         }
         Err(Fault::new(FaultKind::Invalid, format!("domain {} does not run", target.name)))
+    }
+
+    fn snapshots(&self) -> Option<&dyn super::GuestSnapshots> {
+        Some(self)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::{Domain, Machine, Power, Record, Stop};
+use super::super::{Domain, Machine, Power, Record, Snapshot, Stop};
 use crate::base::Name;
 use crate::kinds::vm::{Accelerator, VmSpec};
 
@@ -18,6 +18,9 @@ pub(super) const PC: &str = "pc-i440fx-7.2";
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub domains: BTreeMap<String, Entry>,
+    /// How many milliseconds every changing call takes.
+    #[serde(default)]
+    pub delay: u64,
 }
 
 /// One machine; both forms are kept as they were given.
@@ -30,6 +33,59 @@ pub(super) struct Entry {
     pub configured: Machine,
     pub running: Option<Machine>,
     pub unnamed: BTreeMap<String, Vec<Name>>,
+    /// How often it was started while it did not run.
+    #[serde(default)]
+    pub starts: u64,
+    /// What it can be taken back to, oldest first; with what it was then.
+    #[serde(default)]
+    pub moments: Vec<Moment>,
+    /// The snapshot that the present state builds on.
+    #[serde(default)]
+    pub moment: Option<Name>,
+}
+
+/// A snapshot, and what the machine was when it was taken.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Moment {
+    pub snapshot: Snapshot,
+    power: Power,
+    configured: Machine,
+    running: Option<Machine>,
+    record: Option<Record>,
+}
+
+impl Entry {
+    /// Keeps what it is now.
+    pub fn keep(&mut self, name: &Name, taken: i64, memory: bool) {
+        let snapshot = Snapshot { name: name.clone(), taken, memory, parent: self.moment.replace(name.clone()) };
+        let (configured, running) = (self.configured.clone(), self.running.clone());
+        self.moments.push(Moment { snapshot, power: self.power, configured, running, record: self.record.clone() });
+    }
+
+    /// Makes it what it was; without the memory it does not run.
+    pub fn take_back(&mut self, name: &Name) -> bool {
+        let Some(moment) = self.moments.iter().find(|m| m.snapshot.name == *name).cloned() else { return false };
+        (self.configured, self.record) = (moment.configured, moment.record);
+        (self.power, self.running) = match moment.snapshot.memory {
+            true => (moment.power, moment.running),
+            false => (Power::Stopped, None),
+        };
+        self.stop = (!self.power.active()).then_some(Stop::Unknown);
+        self.moment = Some(name.clone());
+        true
+    }
+
+    /// Forgets one; those that build on it build on the one before.
+    pub fn forget(&mut self, name: &Name) {
+        let Some(at) = self.moments.iter().position(|m| m.snapshot.name == *name) else { return };
+        let gone = self.moments.remove(at).snapshot;
+        for moment in self.moments.iter_mut().filter(|m| m.snapshot.parent.as_ref() == Some(name)) {
+            moment.snapshot.parent = gone.parent.clone();
+        }
+        if self.moment.as_ref() == Some(name) {
+            self.moment = gone.parent;
+        }
+    }
 }
 
 impl Entry {
@@ -43,6 +99,9 @@ impl Entry {
             configured: machine.clone(),
             running: None,
             unnamed: BTreeMap::new(),
+            starts: 0,
+            moments: Vec::new(),
+            moment: None,
         }
     }
 
@@ -64,6 +123,9 @@ impl Entry {
             configured: machine.clone(),
             running: power.active().then(|| machine.clone()),
             unnamed: unnamed.into_iter().filter(|(_, n)| !n.is_empty()).map(|(s, n)| (s.to_owned(), n)).collect(),
+            starts: 0,
+            moments: Vec::new(),
+            moment: None,
         }
     }
 
@@ -85,6 +147,7 @@ impl Entry {
     pub fn start(&mut self) {
         if !self.power.active() {
             self.running = Some(self.configured.clone());
+            self.starts += 1;
         }
         (self.power, self.stop) = (Power::Running, None);
     }

@@ -24,6 +24,8 @@ struct Inner {
     /// When each domain changed last.
     touched: HashMap<Uuid, u64>,
     all_touched: u64,
+    /// When everything was let go of, although nothing was said to have changed.
+    dropped: u64,
 }
 
 impl Cache {
@@ -54,6 +56,14 @@ impl Cache {
         *self.lock() = Inner { all_touched: now, ..Inner::default() };
     }
 
+    /// Lets go of everything, although nothing is known to have changed: versions stay.
+    pub fn drop_all(&self) {
+        let now = self.tick();
+        let mut inner = self.lock();
+        inner.domains.clear();
+        inner.dropped = now;
+    }
+
     /// When each of these domains changed last, as far as that was told.
     pub fn versions(&self, domains: impl Iterator<Item = Uuid>) -> Vec<u64> {
         let inner = self.lock();
@@ -69,7 +79,7 @@ impl Cache {
     pub fn put(&self, id: Option<u32>, seen: Seen, since: u64) {
         let mut inner = self.lock();
         let uuid = seen.0.uuid;
-        if inner.all_touched <= since && inner.touched.get(&uuid).is_none_or(|at| *at <= since) {
+        if inner.all_touched.max(inner.dropped) <= since && inner.touched.get(&uuid).is_none_or(|at| *at <= since) {
             inner.domains.insert(uuid, (id, seen));
         }
     }
@@ -100,6 +110,16 @@ mod tests {
         cache.forget_all();
         let third = versions();
         assert!(third[0] > second[0] && third[1] > second[1]);
+    }
+
+    #[test]
+    fn what_is_let_go_of_is_read_again_and_looks_the_same() {
+        let cache = Cache::default();
+        let domain = Uuid::from_u128(1);
+        cache.forget(domain);
+        let before = cache.versions([domain].into_iter());
+        cache.drop_all();
+        assert_eq!(cache.versions([domain].into_iter()), before);
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! A small pool of libvirt connections that async code can call without ever being blocked by one.
+//! A small pool of threads through which async code can call libvirt without ever being blocked by it.
 //!
-//! Every call runs on a thread of the pool that owns one connection. Threads are started when work waits and none is
+//! All threads share one connection, which serves several calls at a time. Threads are started when work waits and none is
 //! idle, up to a limit, and end when they were idle for a while. A call that outlives its deadline gives its caller
 //! [`FaultKind::Deadline`]; its thread is left behind and counts as lost until libvirt lets go of it, and another takes
 //! its place. When too many are lost, calls fail at once instead of piling up more threads.
 //!
 //! A connection that broke (libvirtd was restarted) is opened again; a call that only reads is then made a second
-//! time. Keep-alive messages notice a libvirtd that hangs.
+//! time. Where events are listened for, keep-alive messages notice a libvirtd that hangs; elsewhere the deadline does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -59,22 +59,22 @@ impl Call {
     }
 }
 
-/// How many threads and connections a pool may have.
+/// How many threads a pool may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections that work.
-    pub connections: usize,
+    /// Threads that work; libvirt serves five calls of one connection at a time.
+    pub threads: usize,
     /// Threads left behind in calls that never came back.
     pub lost: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 4, lost: 8 }
+        Self { threads: 4, lost: 8 }
     }
 }
 
-/// Connections to one libvirt; cheap to clone, all clones share them.
+/// A connection to one libvirt and the threads that use it; cheap to clone, all clones share them.
 #[derive(Clone)]
 pub struct Pool(Arc<Owner>);
 
@@ -100,6 +100,41 @@ struct Shared {
     limits: Limits,
     state: Mutex<State>,
     wake: Condvar,
+    connection: Mutex<Option<Arc<Open>>>,
+}
+
+/// An open connection, which the binding leaves open; closed when the last who uses it lets go.
+pub struct Open(Connect);
+
+impl Open {
+    /// Connects to that libvirt.
+    ///
+    /// Without an event loop, and in drivers inside this process, nothing keeps the connection alive.
+    pub fn new(uri: &str) -> Done<Self> {
+        ffi::prepare()?;
+        let open = Self(Connect::open(Some(uri))?);
+        let _ = open.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
+        Ok(open)
+    }
+
+    /// Whether it can still be used.
+    pub fn works(&self) -> bool {
+        self.is_alive().unwrap_or(false)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Whatever was still wrong with it is over now.
+        let _ = self.0.close();
+    }
+}
+
+impl std::ops::Deref for Open {
+    type Target = Connect;
+    fn deref(&self) -> &Connect {
+        &self.0
+    }
 }
 
 #[derive(Default)]
@@ -115,45 +150,43 @@ struct State {
     closed: bool,
 }
 
-type Job = Box<dyn FnOnce(&mut Session) + Send>;
+type Job = Box<dyn FnOnce(&Shared) + Send>;
 
-/// One thread's connection.
-struct Session {
-    uri: String,
-    connection: Option<Connect>,
-}
-
-impl Session {
-    /// The connection, opened when there is none or the old one broke.
-    fn connect(&mut self) -> Done<&Connect> {
-        if self.connection.as_ref().is_some_and(|c| !c.is_alive().unwrap_or(false)) {
-            self.connection = None;
+/// The connection as the threads use it.
+impl Shared {
+    /// The connection, opened when there is none or the old one broke; the first who needs it opens it for all.
+    fn connect(&self) -> Done<Arc<Open>> {
+        let mut known = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = known.as_ref().filter(|c| c.works()) {
+            return Ok(connection.clone());
         }
-        if self.connection.is_none() {
-            let connection = Connect::open(Some(&self.uri))?;
-            // Drivers inside this process, such as libvirt's own test driver, have nothing to keep alive.
-            let _ = connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
-            self.connection = Some(connection);
-        }
-        self.connection.as_ref().ok_or_else(|| Fault::other("no connection").into())
+        *known = None;
+        Ok(known.insert(Arc::new(Open::new(&self.uri)?)).clone())
     }
 
-    fn run<T>(&mut self, again: bool, work: &mut impl FnMut(&Connect) -> Done<T>) -> Done<T> {
-        let result = self.once(work);
-        match result {
+    /// Lets go of a connection that broke, unless another has taken its place already.
+    fn disconnect(&self, broken: &Arc<Open>) {
+        let mut known = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_some_and(|c| Arc::ptr_eq(c, broken)) {
+            *known = None;
+        }
+    }
+
+    fn run<T>(&self, again: bool, work: &mut impl FnMut(&Connect) -> Done<T>) -> Done<T> {
+        let connection = self.connect()?;
+        match once(&connection, work) {
             Err(failure) if failure.disconnected() => {
-                self.connection = None;
-                if again { self.once(work) } else { Err(failure) }
+                self.disconnect(&connection);
+                if again { once(&*self.connect()?, work) } else { Err(failure) }
             }
             result => result,
         }
     }
+}
 
-    fn once<T>(&mut self, work: &mut impl FnMut(&Connect) -> Done<T>) -> Done<T> {
-        let connection = self.connect()?;
-        catch_unwind(AssertUnwindSafe(|| work(connection)))
-            .unwrap_or_else(|_| Err(Fault::other("the libvirt binding panicked; this is a defect").into()))
-    }
+fn once<T>(connection: &Connect, work: &mut impl FnMut(&Connect) -> Done<T>) -> Done<T> {
+    catch_unwind(AssertUnwindSafe(|| work(connection)))
+        .unwrap_or_else(|_| Err(Fault::other("the libvirt binding panicked; this is a defect").into()))
 }
 
 impl Pool {
@@ -162,9 +195,22 @@ impl Pool {
         Self::with_limits(uri, Limits::default())
     }
 
+    /// The pool of this process for that libvirt, so that its drivers share one connection.
+    pub fn shared(uri: &str) -> Self {
+        static OPEN: Mutex<BTreeMap<String, Weak<Owner>>> = Mutex::new(BTreeMap::new());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owner) = open.get(uri).and_then(Weak::upgrade) {
+            return Self(owner);
+        }
+        let pool = Self::new(uri);
+        open.insert(uri.to_owned(), Arc::downgrade(&pool.0));
+        pool
+    }
+
     /// The same with other limits.
     pub fn with_limits(uri: impl Into<String>, limits: Limits) -> Self {
-        let shared = Shared { uri: uri.into(), limits, state: Mutex::default(), wake: Condvar::new() };
+        let (state, wake, connection) = (Mutex::default(), Condvar::new(), Mutex::default());
+        let shared = Shared { uri: uri.into(), limits, state, wake, connection };
         Self(Arc::new(Owner(Arc::new(shared))))
     }
 
@@ -175,7 +221,7 @@ impl Pool {
 
     /// How many calls can be made at the same time.
     pub fn width(&self) -> usize {
-        self.0.limits.connections
+        self.0.limits.threads
     }
 
     /// How many threads are lost in calls that never came back.
@@ -191,12 +237,11 @@ impl Pool {
         call: Call,
         mut work: impl FnMut(&Connect) -> Done<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        ffi::prepare().map_err(|f| f.context(&call.doing))?;
         let Call { doing, deadline, again } = call;
         let (send, receive) = oneshot::channel();
-        let job: Job = Box::new(move |session| {
+        let job: Job = Box::new(move |shared| {
             // A caller that is gone needs no answer.
-            let _ = send.send(session.run(again, &mut work));
+            let _ = send.send(shared.run(again, &mut work));
         });
         let id = self.submit(job).map_err(|f| f.context(&doing))?;
         let pool = self.clone();
@@ -221,7 +266,7 @@ impl Pool {
         let id = state.next;
         state.next += 1;
         state.jobs.push_back((id, job));
-        if state.jobs.len() > state.idle && state.workers < self.0.limits.connections {
+        if state.jobs.len() > state.idle && state.workers < self.0.limits.threads {
             let worker = state.next;
             state.next += 1;
             let shared = Arc::clone(&self.0.0);
@@ -246,7 +291,7 @@ impl Pool {
         let mut state = self.0.lock();
         if let Some(i) = state.jobs.iter().position(|(job, _)| *job == id) {
             state.jobs.remove(i);
-            return Fault::new(FaultKind::Deadline, format!("all libvirt connections were busy for {seconds} s"))
+            return Fault::new(FaultKind::Deadline, format!("all threads for libvirt were busy for {seconds} s"))
                 .help("it was not started; try again when less is going on");
         }
         if let Some(worker) = state.running.remove(&id) {
@@ -295,9 +340,8 @@ impl Shared {
 }
 
 fn work(shared: &Arc<Shared>, worker: u64) {
-    let mut session = Session { uri: shared.uri.clone(), connection: None };
     while let Some((id, job)) = shared.next(worker) {
-        job(&mut session);
+        job(shared);
         if !shared.finished(id, worker) {
             return;
         }
@@ -340,7 +384,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hung_call_is_given_up_and_another_thread_takes_over() {
-        let pool = Pool::with_limits(TEST, Limits { connections: 1, lost: 2 });
+        let pool = Pool::with_limits(TEST, Limits { threads: 1, lost: 2 });
         let short = Duration::from_millis(80);
         let (release, gate) = std::sync::mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
@@ -371,7 +415,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_never_started_says_so() {
-        let pool = Pool::with_limits(TEST, Limits { connections: 1, lost: 2 });
+        let pool = Pool::with_limits(TEST, Limits { threads: 1, lost: 2 });
         let busy = pool.clone();
         let first = tokio::spawn(async move {
             busy.call(Call::read("slow"), |_| {

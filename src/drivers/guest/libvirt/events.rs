@@ -5,12 +5,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::broadcast;
-use virt::connect::Connect;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::cache::Cache;
-use super::connection::{Call, Done, Pool};
-use super::ffi::{Event, Subscription};
+use super::connection::{Call, Done, Open, Pool};
+use super::ffi::{self, Event, Subscription};
 use crate::base::Fault;
 
 /// Events of one libvirt.
@@ -21,8 +22,7 @@ pub struct Events {
 }
 
 struct Watch {
-    connection: Connect,
-    // Dropped before the connection is closed.
+    connection: Arc<Open>,
     _subscription: Subscription,
 }
 
@@ -35,7 +35,7 @@ impl Events {
     /// Whether every change since the last look was told.
     pub fn listening(&self) -> bool {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if watch.as_ref().is_some_and(|w| !w.connection.is_alive().unwrap_or(false)) {
+        if watch.as_ref().is_some_and(|w| !w.connection.works()) {
             *watch = None;
             self.cache.forget_all();
         }
@@ -53,8 +53,8 @@ impl Events {
     }
 
     fn open(self: &Arc<Self>, uri: &str) -> Done<()> {
-        let connection = Connect::open(Some(uri))?;
-        let _ = connection.set_keep_alive(5, 4);
+        ffi::run_events()?;
+        let connection = Arc::new(Open::new(uri)?);
         let (cache, sender) = (self.cache.clone(), self.sender.clone());
         let subscription = Subscription::new(&connection, move |event: Event| {
             cache.forget(event.uuid);
@@ -65,6 +65,17 @@ impl Events {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Watch { connection, _subscription: subscription });
         Ok(())
+    }
+
+    /// Something for each event, or for many at once, while somebody listens; it goes on when a connection breaks.
+    pub fn news(&self) -> BoxStream<'static, ()> {
+        let told = stream::unfold(self.subscribe(), |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(_) | Err(RecvError::Lagged(_)) => Some(((), receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        });
+        told.boxed()
     }
 
     /// Every event from now on.

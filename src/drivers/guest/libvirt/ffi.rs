@@ -1,14 +1,16 @@
-//! The one place with unsafe code: what libvirt has and the safe binding lacks. Every function here takes and gives
-//! plain Rust values; nothing of C gets out.
+//! What libvirt has and the safe binding lacks: the one place with unsafe code but `library` and the process's end. Every
+//! function here takes and gives plain Rust values; nothing of C gets out.
 //!
 //! - the event loop, on a thread of its own for the whole process, and domain events as [`Event`]s;
 //! - the state of all domains in one call;
+//! - the addresses of a guest's interfaces, some of which may have none of their own;
 //! - typed parameters for disk throttles and processor shares.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -16,15 +18,27 @@ use virt::domain::Domain;
 use virt::error::Error;
 use virt_sys as sys;
 
+use super::connection::Open;
 use super::error::Failure;
 use crate::base::Fault;
 
-/// Readies libvirt's client side, once for the whole process: no printing of errors, and the event loop.
+/// Readies libvirt's client side, once for the whole process: it is loaded, and prints no errors.
 pub fn prepare() -> Result<(), Fault> {
-    static READY: OnceLock<Result<(), Fault>> = OnceLock::new();
-    READY
+    static READY: Once = Once::new();
+    super::library::load()?;
+    READY.call_once(virt::error::clear_error_callback);
+    Ok(())
+}
+
+/// Starts the event loop, once for the whole process.
+///
+/// From then on every call on a connection that is opened later wakes the loop's thread, which costs as much as the call
+/// itself; who only reads once does without. Connections that are open already stay as they are.
+pub fn run_events() -> Result<(), Fault> {
+    static RUNNING: OnceLock<Result<(), Fault>> = OnceLock::new();
+    RUNNING
         .get_or_init(|| {
-            virt::error::clear_error_callback();
+            prepare()?;
             virt::event::event_register_default_impl().map_err(|e| super::error::fault(&e))?;
             std::thread::Builder::new()
                 .name("libvirt-events".into())
@@ -73,13 +87,13 @@ type Sink = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Events of all domains of one connection, for as long as this lives.
 pub struct Subscription {
-    connection: Connect,
+    connection: Arc<Open>,
     ids: Vec<c_int>,
 }
 
 impl Subscription {
     /// Calls `sink` for every event; on libvirt's event thread, so it must be quick.
-    pub fn new(connection: &Connect, sink: impl Fn(Event) + Send + Sync + 'static) -> Result<Self, Error> {
+    pub fn new(connection: &Arc<Open>, sink: impl Fn(Event) + Send + Sync + 'static) -> Result<Self, Error> {
         let sink: Sink = Arc::new(sink);
         let mut subscription = Self { connection: connection.clone(), ids: Vec::new() };
         // SAFETY: each callback has the signature libvirt documents for its event, all of which start with the same
@@ -453,4 +467,37 @@ pub fn iothread(domain: &Domain, id: u32, add: bool, flags: u32) -> Result<(), E
         }
     };
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+/// The addresses of a domain's interfaces with their prefix lengths, by MAC, the loopback's left out.
+pub fn addresses(domain: &Domain, source: u32) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    let mut list: *mut sys::virDomainInterfacePtr = ptr::null_mut();
+    // SAFETY: the domain is alive for the call, and `list` is where libvirt puts an array that is freed below.
+    let count = unsafe { sys::virDomainInterfaceAddresses(domain.as_ptr(), &raw mut list, source, 0) };
+    if count < 0 {
+        return Err(Error::last_error());
+    }
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for at in 0..usize::try_from(count).unwrap_or_default() {
+        // SAFETY: libvirt gave `count` interfaces; each is read before it is freed, and not used after.
+        unsafe {
+            let interface = *list.add(at);
+            let mac = owned((*interface).hwaddr).to_ascii_lowercase();
+            if !matches!(&*mac, "" | "00:00:00:00:00:00") {
+                let addresses = found.entry(mac).or_default();
+                for which in 0..usize::try_from((*interface).naddrs).unwrap_or_default() {
+                    let address = (*interface).addrs.add(which);
+                    addresses.push(format!("{}/{}", owned((*address).addr), (*address).prefix));
+                }
+            }
+            sys::virDomainInterfaceFree(interface);
+        }
+    }
+    // SAFETY: the array itself was allocated by libvirt with malloc, and its members were freed above.
+    unsafe { free(list.cast()) };
+    Ok(found)
+}
+
+unsafe extern "C" {
+    fn free(pointer: *mut c_void);
 }

@@ -114,7 +114,11 @@ pub async fn start(libvirt: &Libvirt, meant: Meant) -> Result<(), Fault> {
         match power_of(state) {
             Power::Running | Power::ShuttingDown => {}
             Power::Paused | Power::Halted => drop(domain.resume()?),
-            Power::Stopped | Power::Crashed => drop(domain.create()?),
+            // One that is active by now was being started on somebody else's word.
+            Power::Stopped | Power::Crashed => match domain.create() {
+                Err(error) if !domain.is_active()? => return Err(error.into()),
+                _ => {}
+            },
         }
         Ok(())
     })

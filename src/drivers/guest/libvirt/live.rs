@@ -186,7 +186,7 @@ fn whole(configured: &Configured, sort: Sort, name: Name) -> Op {
     let same = match sort {
         Sort::Disk => {
             let has = |m: &crate::drivers::guest::Machine| {
-                let disk = m.spec.disks.get(&name).cloned().map(|d| crate::kinds::vm::Disk { size: None, ..d });
+                let disk = m.spec.disks.get(&name).cloned().map(|d| crate::kinds::vm::Disk { size: None, ..*d });
                 (disk, m.disks.get(&name).cloned())
             };
             has(running) == has(target)

@@ -7,41 +7,49 @@
 //! of what is there, and done to the running guest first where that works without a restart (`reconfigure`).
 //!
 //! ```text
-//! list, find        survey     -> xml::read; cache keeps what was read until events say that it changed
+//! list, find        survey     -> xml::read; log where libvirt forgot why a machine stopped; cache keeps what was read until events say that it changed
 //! glance            survey, with no XML at all
 //! define            lifecycle  -> xml::build
 //! reconfigure       reconfigure-> xml::overlay, xml::patch; live: one libvirt call a change
 //! start .. undefine lifecycle
 //! snapshots, agent  snapshot, agent
 //! capabilities      capabilities, probe
+//! (the library)     library    -> loaded when the first connection is opened
 //! ```
 
+mod agent;
 mod cache;
 mod capabilities;
 pub mod connection;
 mod error;
 mod events;
 mod ffi;
+mod library;
 mod lifecycle;
 mod live;
+mod log;
 mod probe;
 mod reconfigure;
+mod snapshot;
 mod survey;
 pub mod xml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use capabilities::{Accelerators, Finding, Kvm};
 pub use connection::{Call, Done, Limits, Pool, SYSTEM};
 pub use error::Failure;
+pub use library::load;
 
 use super::{
     Capabilities, Changed, Domain, Glance, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target, VmDriver,
@@ -53,14 +61,31 @@ use events::Events;
 
 /// The driver.
 pub struct Libvirt {
-    pool: Pool,
-    host: xml::Host,
+    sight: Sight,
     accelerators: Accelerators,
     capabilities: OnceCell<Capabilities>,
+    /// A list that was begun before it was asked for.
+    ahead: Mutex<Option<JoinHandle<Listing>>>,
+}
+
+/// What is needed to look; clones look through the same connection and cache.
+#[derive(Clone)]
+pub struct Sight {
+    pool: Pool,
+    host: xml::Host,
     cache: Arc<Cache>,
     events: Arc<Events>,
     /// How often everything was listed.
-    looks: AtomicUsize,
+    looks: Arc<AtomicUsize>,
+}
+
+type Listing = Result<BTreeMap<String, Result<Domain, Fault>>, Fault>;
+
+impl std::ops::Deref for Libvirt {
+    type Target = Sight;
+    fn deref(&self) -> &Sight {
+        &self.sight
+    }
 }
 
 impl Libvirt {
@@ -68,14 +93,12 @@ impl Libvirt {
     pub fn new(pool: Pool, data_dir: PathBuf) -> Self {
         let cache = Arc::new(Cache::default());
         let events = Arc::new(Events::new(cache.clone()));
+        let sight = Sight { host: xml::Host::here(pool.uri()), cache, events, looks: Arc::default(), pool };
         Self {
-            host: xml::Host::here(pool.uri()),
+            sight,
             accelerators: Accelerators::new(data_dir),
             capabilities: OnceCell::new(),
-            cache,
-            events,
-            looks: AtomicUsize::new(0),
-            pool,
+            ahead: Mutex::default(),
         }
     }
 
@@ -87,11 +110,6 @@ impl Libvirt {
     /// Which accelerators work here; what `reeve doctor` tells.
     pub fn accelerators(&self) -> &Accelerators {
         &self.accelerators
-    }
-
-    /// Reads every domain again at the next `list`, whatever events said.
-    pub fn reread(&self) {
-        self.cache.forget_all();
     }
 
     /// The machine with `accelerator: auto` turned into what works here.
@@ -153,8 +171,34 @@ impl VmDriver for Libvirt {
         self.capabilities.get_or_try_init(|| capabilities::read(self)).await.cloned()
     }
 
-    async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
-        survey::list(self).await
+    async fn list(&self) -> Listing {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = match ahead {
+            Some(ahead) => ahead.await.ok(),
+            None => None,
+        };
+        let mut found = match begun {
+            Some(listing) => listing?,
+            None => survey::list(self).await?,
+        };
+        if !self.host.test {
+            log::recall(&mut found).await;
+        }
+        Ok(found)
+    }
+
+    fn read_ahead(&self) {
+        let sight = self.sight.clone();
+        let begun = tokio::spawn(async move { survey::list(&sight).await });
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+    }
+
+    fn reread(&self) {
+        self.cache.drop_all();
+    }
+
+    fn news(&self) -> BoxStream<'static, ()> {
+        self.events.news()
     }
 
     async fn glance(&self) -> Result<BTreeMap<String, Glance>, Fault> {
@@ -162,7 +206,12 @@ impl VmDriver for Libvirt {
     }
 
     async fn find(&self, name: &str) -> Result<Option<Domain>, Fault> {
-        survey::find(self, name).await
+        let mut found: BTreeMap<_, _> =
+            survey::find(self, name).await?.into_iter().map(|domain| (name.to_owned(), Ok(domain))).collect();
+        if !self.host.test {
+            log::recall(&mut found).await;
+        }
+        found.remove(name).transpose()
     }
 
     async fn define(
@@ -215,10 +264,10 @@ impl VmDriver for Libvirt {
     }
 
     fn snapshots(&self) -> Option<&dyn GuestSnapshots> {
-        None
+        Some(self)
     }
 
     fn agent(&self) -> Option<&dyn GuestAgent> {
-        None
+        Some(self)
     }
 }

@@ -17,7 +17,7 @@ use super::connection::{Call, Done};
 use super::error::Failure;
 use super::ffi::Brief;
 use super::xml::{self, Element, Host, mark};
-use super::{Libvirt, ffi, lifecycle};
+use super::{Sight, ffi, lifecycle};
 use crate::base::{Fault, Name, Size};
 use crate::drivers::guest::{Domain, Glance, Machine, Power, Stop};
 use crate::kinds::vm::Media;
@@ -36,56 +36,60 @@ type Listed = BTreeMap<String, Result<Seen, Fault>>;
 pub type Seen = (Arc<Domain>, Arc<xml::Names>);
 
 /// Every domain.
-pub async fn list(libvirt: &Libvirt) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
+pub async fn list(sight: &Sight) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
     // One look needs no events; whoever looks again gets them.
-    if libvirt.looks.fetch_add(1, Ordering::Relaxed) > 0 {
-        listen(libvirt).await;
+    if sight.looks.fetch_add(1, Ordering::Relaxed) > 0 {
+        listen(sight).await;
     }
-    let listening = libvirt.events.listening();
-    let since = libvirt.cache.now();
-    let (cache, host) = (libvirt.cache.clone(), libvirt.host);
+    let listening = sight.events.listening();
+    let since = sight.cache.now();
+    let (cache, host) = (sight.cache.clone(), sight.host);
     let call = Call::read("listing libvirt's domains");
-    let (ids, mut listed) = libvirt
+    let (states, mut listed) = sight
         .pool
         .call(call, move |connection| {
-            let mut ids = HashMap::new();
+            let mut states = HashMap::new();
             let mut listed = Listed::new();
             let mut missing = Vec::new();
             for brief in briefs(connection)? {
-                ids.insert(brief.uuid, brief.id);
+                states.insert(brief.uuid, (brief.id, power_of(&brief)));
                 match cache.get(brief.uuid, brief.id).filter(|_| listening) {
-                    Some((known, names)) => {
-                        let known = Arc::new(with_state(&known, &brief));
-                        listed.insert(brief.name, Ok((known, names)));
-                    }
+                    Some(known) => drop(listed.insert(brief.name, Ok(known))),
                     None => missing.push(brief),
                 }
             }
             fetch(&missing, host, &mut listed);
-            Ok((ids, listed))
+            Ok((states, listed))
         })
         .await?;
-    add_sizes(libvirt, &mut listed).await;
+    add_sizes(sight, &mut listed).await;
     if listening {
-        libvirt.cache.keep_only(&ids.keys().copied().collect(), since);
+        sight.cache.keep_only(&states.keys().copied().collect(), since);
         for seen in listed.values().flatten() {
-            let id = ids.get(&seen.0.uuid).copied().flatten();
-            libvirt.cache.put(id, seen.clone(), since);
+            let id = states.get(&seen.0.uuid).and_then(|(id, _)| *id);
+            sight.cache.put(id, seen.clone(), since);
         }
     }
-    let own = |(domain, _): Seen| Arc::unwrap_or_clone(domain);
+    // What is kept may be from before a machine was held or ended.
+    let own = |(domain, _): Seen| {
+        let mut domain = Arc::unwrap_or_clone(domain);
+        if let Some((_, (power, stop))) = states.get(&domain.uuid) {
+            (domain.power, domain.stop) = (*power, *stop);
+        }
+        domain
+    };
     Ok(listed.into_iter().map(|(name, seen)| (name, seen.map(own))).collect())
 }
 
 /// Every domain at a glance: one call, and no XML.
-pub async fn glance(libvirt: &Libvirt) -> Result<BTreeMap<String, Glance>, Fault> {
-    listen(libvirt).await;
-    if !libvirt.events.listening() {
-        libvirt.cache.forget_all();
+pub async fn glance(sight: &Sight) -> Result<BTreeMap<String, Glance>, Fault> {
+    listen(sight).await;
+    if !sight.events.listening() {
+        sight.cache.forget_all();
     }
-    let cache = libvirt.cache.clone();
+    let cache = sight.cache.clone();
     let call = Call::read("looking at libvirt's domains");
-    let all = libvirt.pool.call(call, move |connection| {
+    let all = sight.pool.call(call, move |connection| {
         let briefs = briefs(connection)?;
         // Taken after the look: what changed meanwhile is read after it changed.
         let versions = cache.versions(briefs.iter().map(|b| b.uuid));
@@ -99,8 +103,8 @@ pub async fn glance(libvirt: &Libvirt) -> Result<BTreeMap<String, Glance>, Fault
 }
 
 /// Listens for events; without them every look reads everything.
-async fn listen(libvirt: &Libvirt) {
-    if let Err(fault) = libvirt.events.listen(&libvirt.pool).await {
+async fn listen(sight: &Sight) {
+    if let Err(fault) = sight.events.listen(&sight.pool).await {
         tracing::debug!(%fault, "reading every domain, without events");
     }
 }
@@ -174,17 +178,18 @@ fn parse(inactive: &str, live: Option<&str>, brief: &Brief, host: Host) -> Resul
         }
         None => None,
     };
+    let (power, stop) = power_of(brief);
     let domain = Domain {
         name: brief.name.clone(),
         uuid: brief.uuid,
         record: mark::find(&domain)?,
-        power: Power::Stopped,
-        stop: None,
+        power,
+        stop,
         configured,
         running,
         unnamed: names.unnamed.clone(),
     };
-    Ok((Arc::new(with_state(&domain, brief)), Arc::new(names)))
+    Ok((Arc::new(domain), Arc::new(names)))
 }
 
 /// Whether QEMU was started within the last minutes, which the age of its file says.
@@ -192,11 +197,6 @@ pub fn has_just_started(name: &str) -> bool {
     let file = std::path::Path::new("/run/libvirt/qemu").join(name).with_added_extension("pid");
     let started = std::fs::metadata(file).and_then(|m| m.modified()).ok();
     started.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < SETTLING)
-}
-
-fn with_state(domain: &Domain, brief: &Brief) -> Domain {
-    let (power, stop) = power_of(brief);
-    Domain { power, stop, ..domain.clone() }
 }
 
 fn power_of(brief: &Brief) -> (Power, Option<Stop>) {
@@ -226,15 +226,15 @@ fn stop_of(state: u32, reason: i32) -> Stop {
 }
 
 /// The sizes that running guests see, by disk target: one call for all of them.
-async fn add_sizes(libvirt: &Libvirt, listed: &mut Listed) {
+async fn add_sizes(sight: &Sight, listed: &mut Listed) {
     let unsized_disk = |m: &Machine| m.spec.disks.values().any(|d| d.media() == Media::Disk && d.size.is_none());
     let unknown = |seen: &Seen| seen.0.running.as_ref().is_some_and(unsized_disk);
-    if libvirt.host.test || !listed.values().flatten().any(unknown) {
+    if sight.host.test || !listed.values().flatten().any(unknown) {
         return;
     }
     let flags = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
     let call = Call::read("reading the sizes of running guests' disks");
-    let stats = libvirt.pool.call(call, move |c| Ok(ffi::all_stats(c, sys::VIR_DOMAIN_STATS_BLOCK, flags)?));
+    let stats = sight.pool.call(call, move |c| Ok(ffi::all_stats(c, sys::VIR_DOMAIN_STATS_BLOCK, flags)?));
     let stats = match stats.await {
         Ok(stats) => stats,
         Err(fault) => {
@@ -272,10 +272,10 @@ fn set_size(running: &mut Machine, name: &Name, bytes: u64) {
 }
 
 /// One domain by name, read now.
-pub async fn find(libvirt: &Libvirt, name: &str) -> Result<Option<Domain>, Fault> {
-    let (wanted, host) = (name.to_owned(), libvirt.host);
+pub async fn find(sight: &Sight, name: &str) -> Result<Option<Domain>, Fault> {
+    let (wanted, host) = (name.to_owned(), sight.host);
     let call = Call::read(format!("reading domain {name}"));
-    libvirt
+    sight
         .pool
         .call(call, move |connection| {
             let handle = match Handle::lookup_by_name(connection, &wanted).map_err(Failure::from) {

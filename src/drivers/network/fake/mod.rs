@@ -18,6 +18,9 @@ pub struct FakeNetworks(Mutex<State>);
 struct State {
     networks: BTreeMap<Name, Seen>,
     fail: Option<(usize, Fault)>,
+    lose: Option<(usize, Fault)>,
+    /// What the call that is being done says in the end, though it did its work.
+    lost: Option<Fault>,
     calls: Vec<String>,
     file: Option<PathBuf>,
 }
@@ -39,6 +42,17 @@ impl FakeNetworks {
         self.state().fail = Some((calls, fault));
     }
 
+    /// Makes the changing call after `calls` more do its work, and then say that it failed.
+    pub fn lose_answer_after(&self, calls: usize, fault: Fault) {
+        self.state().lose = Some((calls, fault));
+    }
+
+    /// Takes all faults back.
+    pub fn calm(&self) {
+        let mut state = self.state();
+        (state.fail, state.lose, state.lost) = (None, None, None);
+    }
+
     /// Puts something there that nobody made through the driver.
     pub fn put(&self, seen: Seen) {
         self.state().networks.insert(seen.name.clone(), seen);
@@ -49,6 +63,16 @@ impl FakeNetworks {
         if let Some(seen) = self.state().networks.get_mut(name) {
             change(seen);
         }
+    }
+
+    /// Takes a network away behind the driver's back.
+    pub fn lose(&self, name: &Name) {
+        self.state().networks.remove(name);
+    }
+
+    /// What is there.
+    pub fn networks(&self) -> BTreeMap<Name, Seen> {
+        self.state().networks.clone()
     }
 
     /// The calls so far that changed something.
@@ -70,6 +94,16 @@ impl FakeNetworks {
             }
             Some((left, _)) => *left -= 1,
             None => {}
+        }
+        if call.is_some() {
+            state.lost = match state.lose.take() {
+                Some((0, fault)) => Some(fault),
+                Some((left, fault)) => {
+                    state.lose = Some((left - 1, fault));
+                    None
+                }
+                None => None,
+            };
         }
         state.calls.extend(call);
         state.load()?;
@@ -93,10 +127,12 @@ impl State {
     }
 
     /// Leaves what there is to the next process.
-    fn save(&self) -> Result<(), Fault> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let text = serde_json::to_vec(&self.networks).map_err(|e| Fault::other(e.to_string()))?;
-        std::fs::write(file, text).map_err(|e| Fault::from(e).context(format!("write {}", file.display())))
+    fn save(&mut self) -> Result<(), Fault> {
+        if let Some(file) = &self.file {
+            let text = serde_json::to_vec(&self.networks).map_err(|e| Fault::other(e.to_string()))?;
+            std::fs::write(file, text).map_err(|e| Fault::from(e).context(format!("write {}", file.display())))?;
+        }
+        self.lost.take().map_or(Ok(()), Err)
     }
 }
 

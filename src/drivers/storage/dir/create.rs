@@ -7,16 +7,15 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::copy::copy;
-use super::lock::Lock;
 use super::sidecar::Sidecar;
 use super::spot::{self, Spot};
-use super::{Dir, Preallocation, same_mark, tree};
+use super::{Dir, Preallocation, tree};
 use crate::base::crash::point;
-use crate::base::{Attempt as _, Fault, FaultKind, Mark, Name, Size};
-use crate::drivers::storage::{Format, NewVolume, OnProgress, Source, VolumeInfo, header, qcow2, qemu_img};
+use crate::base::{Attempt as _, Fault, FaultKind, Size};
+use crate::drivers::storage::lock::Lock;
+use crate::drivers::storage::rules::{self, Wanted, open_image};
+use crate::drivers::storage::{Format, NewVolume, OnProgress, Source, VolumeInfo, qcow2, qemu_img};
 use crate::kinds::storage::Content;
-
-const SECTOR: u64 = 512;
 
 /// Makes the volume, or finds that it is made already.
 pub async fn create(dir: &Dir, new: &NewVolume, progress: OnProgress<'_>) -> Result<VolumeInfo, Fault> {
@@ -55,66 +54,11 @@ pub async fn create(dir: &Dir, new: &NewVolume, progress: OnProgress<'_>) -> Res
 
 /// Refuses what this storage cannot keep.
 fn check(dir: &Dir, new: &NewVolume) -> Result<Spot, Fault> {
-    spot::check_name(&new.name)?;
-    let invalid = |why: String| {
-        Fault::new(FaultKind::Invalid, format!("storage/{} cannot keep the volume {:?}: {why}", dir.name, new.name))
-    };
-    let NewVolume { content, format, .. } = new;
-    if !dir.content.contains(content) {
-        return Err(invalid(format!("its manifest does not allow the content {content}"))
-            .help(format!("add `{content}` to its `content`, or choose another storage")));
+    rules::possible(&dir.name, &dir.content, spot::formats, new)?;
+    if new.format == Format::Subvol && !matches!(new.source, Source::Empty) {
+        return Err(rules::no_tree_from_an_image(&dir.name, &new.name));
     }
-    if !spot::formats(*content).contains(format) {
-        let known: Vec<&str> = spot::formats(*content).iter().map(|f| f.word()).collect();
-        return Err(
-            invalid(format!("{content} cannot be {format}")).help(format!("choose one of {}", known.join(", ")))
-        );
-    }
-    if matches!(content, Content::Images | Content::Rootdir) {
-        check_size(new.size)?;
-    }
-    if *format == Format::Subvol && !matches!(new.source, Source::Empty) {
-        return Err(invalid("a directory starts empty and is filled by whoever asked for it".into()));
-    }
-    Ok(Spot::new(&dir.tree.root, &new.name, *content, *format))
-}
-
-/// Refuses sizes that no disk has.
-pub fn check_size(size: Size) -> Result<(), Fault> {
-    if size.bytes() == 0 || !size.bytes().is_multiple_of(SECTOR) || size.bytes() > i64::MAX as u64 {
-        return Err(Fault::new(FaultKind::Invalid, format!("a volume cannot have the size {size}"))
-            .help("choose a multiple of 512 bytes, such as 10Gi"));
-    }
-    Ok(())
-}
-
-/// What an existing volume must be to count as the one asked for.
-struct Wanted {
-    mark: Mark,
-    content: Content,
-    format: Format,
-    size: Size,
-}
-
-impl Wanted {
-    fn of(new: &NewVolume) -> Self {
-        Self { mark: new.mark.clone(), content: new.content, format: new.format, size: new.size }
-    }
-
-    fn is(&self, storage: &Name, info: &VolumeInfo) -> Result<(), Fault> {
-        same_mark(storage, info, Some(&self.mark)).map_err(|fault| match info.mark {
-            None => Fault { kind: FaultKind::Exists, ..fault },
-            Some(_) => fault,
-        })?;
-        let sized = info.size == self.size || self.content != Content::Images && self.content != Content::Rootdir;
-        if (info.content, info.format) == (self.content, self.format) && sized {
-            return Ok(());
-        }
-        let have = format!("{} {} of {}", info.content, info.format, info.size);
-        let want = format!("{} {} of {}", self.content, self.format, self.size);
-        let message = format!("the volume {:?} of storage/{storage} exists as {have}, not as {want}", info.name);
-        Err(Fault::new(FaultKind::Exists, message).help("grow it, or delete it first"))
-    }
+    Ok(Spot::new(&dir.tree.root, &new.name, new.content, new.format))
 }
 
 /// Writes what the volume starts with into its staged file.
@@ -200,31 +144,6 @@ async fn from_image(
     }
     point("storage.dir.create.filled");
     Ok(())
-}
-
-/// Opens an image that stands alone and fits, and says how large it is.
-fn open_image(path: &Path, format: Format, size: Size, plain: bool) -> Result<(File, Size), Fault> {
-    let invalid = |why: String| Fault::new(FaultKind::Invalid, format!("{} cannot be used: {why}", path.display()));
-    let file = File::open(path).attempt(|| format!("cannot open the image {}", path.display()))?;
-    if !file.metadata()?.is_file() {
-        return Err(invalid("it is not a file".into()));
-    }
-    let format = if plain { Format::Raw } else { format };
-    let header = header::read(&file, format).map_err(invalid)?;
-    if let Some(broken) = header.broken {
-        return Err(invalid(broken.into()));
-    }
-    if let Some(other) = header.leans_on {
-        return Err(invalid(format!("it needs {other}")).help("flatten it first: `qemu-img convert -O qcow2 OLD NEW`"));
-    }
-    if plain && size.bytes() != 0 && size != header.size {
-        return Err(invalid(format!("it has {}, not {size}", header.size)));
-    }
-    if !plain && header.size > size {
-        return Err(invalid(format!("it has {}, and the volume only {size}", header.size))
-            .help(format!("give the volume at least {}", header.size)));
-    }
-    Ok((file, header.size))
 }
 
 /// Puts the filled volume in place.

@@ -8,7 +8,6 @@
 mod copy;
 mod create;
 mod in_use;
-mod lock;
 mod options;
 mod sidecar;
 mod snapshots;
@@ -22,19 +21,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-pub(super) use self::create::check_size;
 use self::in_use::not_in_use;
-use self::lock::Lock;
 pub use self::options::{DirOptions, Preallocation, check_path};
 use self::sidecar::Sidecar;
 pub(super) use self::snapshots::check_name as check_snapshot;
 use self::spot::Spot;
 pub(super) use self::spot::{check_name, formats};
 use self::tree::Tree;
+use super::lock::Lock;
 use super::offload::Offload;
+use super::rules::{self, same_mark};
 use super::{
-    Abilities, Attachment, Format, Marked, NewVolume, OnProgress, OptionProblem, Snapshots, Storage, StorageType,
-    Usage, VolumeInfo, qemu_img,
+    Abilities, Attachment, Format, Marked, NewVolume, OnProgress, OptionProblem, RollBack, Snapshots, Storage,
+    StorageType, Usage, VolumeInfo, qemu_img,
 };
 use crate::base::secret::Secrets;
 use crate::base::{Fault, FaultKind, Mark, Name, Size};
@@ -51,10 +50,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 static ABILITIES: Abilities = Abilities {
     content: &Content::ALL,
-    formats: &[Format::Qcow2, Format::Raw, Format::Vmdk, Format::Subvol],
+    formats,
     shared: false,
     snapshots: &[Format::Qcow2],
     linked_clones: &[],
+    roll_back: RollBack::Any,
     thin: true,
     provisions: true,
 };
@@ -194,24 +194,6 @@ impl Dir {
     }
 }
 
-/// Fails unless the volume carries exactly the mark `expect` and can be read.
-fn same_mark(storage: &Name, info: &VolumeInfo, expect: Option<&Mark>) -> Result<(), Fault> {
-    if let Some(problem) = &info.problem {
-        return Err(Fault::new(FaultKind::Identity, problem.clone()));
-    }
-    if info.mark.as_ref().map(|m| m.uid) == expect.map(|m| m.uid) {
-        return Ok(());
-    }
-    let whose = match &info.mark {
-        Some(mark) => format!("belongs to {} with the UID {}", mark.resource, mark.uid),
-        None => "does not carry our mark".to_owned(),
-    };
-    let message = format!("the volume {:?} of storage/{storage} {whose}", info.name);
-    let asked = expect
-        .map_or("a volume without a mark".to_owned(), |m| format!("that of {} with the UID {}", m.resource, m.uid));
-    Err(Fault::new(FaultKind::Identity, message).help(format!("it is not {asked}, so it is not touched")))
-}
-
 #[async_trait]
 impl Storage for Dir {
     fn abilities(&self) -> &'static Abilities {
@@ -251,13 +233,7 @@ impl Storage for Dir {
         if to == info.size {
             return Ok(());
         }
-        create::check_size(to)?;
-        if to < info.size {
-            let message = format!("the volume {name:?} has {} and cannot shrink to {to}", info.size);
-            return Err(
-                Fault::new(FaultKind::Invalid, message).help("a volume never shrinks; make a smaller one and copy")
-            );
-        }
+        rules::may_grow(&info, to)?;
         match spot.format {
             Format::Subvol => {
                 let sidecar = Sidecar::new(info.mark.as_ref().unwrap_or(mark), Some(to));
@@ -304,12 +280,7 @@ impl Storage for Dir {
         self.on(format!("delete the volume {name:?}"), move |tree| {
             let _lock = lock;
             let Some((spot, info)) = found else { return tree.clean(&owned) };
-            if info.size != size {
-                let message = format!("the volume {owned:?} of storage/{storage} has {}, not {size}", info.size);
-                return Err(
-                    Fault::new(FaultKind::Identity, message).help("it changed since it was looked at; plan again")
-                );
-            }
+            rules::same_size(&storage, &info, size)?;
             not_in_use(&spot)?;
             tree.remove(&spot)
         })

@@ -113,11 +113,12 @@ fn is_plain(content: Content) -> bool {
     !matches!(content, Content::Images | Content::Rootdir)
 }
 
-/// The formats in which this content may be kept.
+/// The formats in which this content may be kept, the preferred first: a file with a file system in it keeps to its
+/// size, a directory does not.
 pub fn formats(content: Content) -> &'static [Format] {
     match content {
         Content::Images => &[Format::Qcow2, Format::Raw, Format::Vmdk],
-        Content::Rootdir => &[Format::Subvol, Format::Raw],
+        Content::Rootdir => &[Format::Raw, Format::Subvol],
         Content::Iso | Content::Template | Content::Backup | Content::Snippets => &[Format::Raw],
     }
 }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, StatxAttributes, StatxFlags};
 
-use super::lock::Lock;
 use super::sidecar::Sidecar;
 use super::spot::{self, LOCKS, ROOT_MARK, STAGING, Spot};
 use crate::base::crash::point;
 use crate::base::{Attempt as _, Fault, FaultKind, Mark, Size};
+use crate::drivers::storage::lock::Lock;
 use crate::drivers::storage::{Format, Usage, VolumeInfo, header};
 use crate::kinds::storage::Content;
 
@@ -98,7 +98,7 @@ impl Tree {
         let seen = seen.attempt(|| format!("cannot ask how full {} is", self.root.display()))?;
         let bytes = |blocks: u64| Size(blocks.saturating_mul(seen.f_frsize));
         let used = bytes(seen.f_blocks.saturating_sub(seen.f_bfree));
-        Ok(Usage { total: bytes(seen.f_blocks), used, free: bytes(seen.f_bavail) })
+        Ok(Usage { total: bytes(seen.f_blocks), used, free: bytes(seen.f_bavail), promised: None })
     }
 
     /// Takes the lock on a volume's name, unless somebody has it.

@@ -17,7 +17,7 @@ pub use self::options::FakeOptions;
 pub use self::rules::{Rule, When};
 use self::state::{Kept, State};
 use super::{
-    Abilities, Attachment, Format, Marked, NewVolume, OnProgress, OptionProblem, Snapshots, Source, Storage,
+    Abilities, Attachment, Format, Marked, NewVolume, OnProgress, OptionProblem, RollBack, Snapshots, Source, Storage,
     StorageType, Usage, VolumeInfo, header,
 };
 use crate::base::crash::point;
@@ -28,10 +28,11 @@ use crate::kinds::storage::{Content, StorageSpec};
 
 static ABILITIES: Abilities = Abilities {
     content: &Content::ALL,
-    formats: &[Format::Qcow2, Format::Raw, Format::Vmdk, Format::Subvol],
+    formats: super::dir::formats,
     shared: false,
     snapshots: &[Format::Qcow2],
     linked_clones: &[],
+    roll_back: RollBack::Any,
     thin: true,
     provisions: true,
 };
@@ -149,6 +150,16 @@ impl Fake {
         })
     }
 
+    /// What is there, by name.
+    pub fn volumes(&self) -> BTreeMap<String, VolumeInfo> {
+        open(&self.state).volumes.iter().map(|(name, kept)| (name.clone(), kept.info.clone())).collect()
+    }
+
+    /// Takes a volume away behind Reeve's back.
+    pub fn lose(&self, volume: &str) {
+        open(&self.state).volumes.remove(volume);
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut state = open(&self.state);
         let mut next = state.clone();
@@ -222,7 +233,7 @@ impl Handle {
             return invalid(format!("{content} cannot be {format}"));
         }
         if matches!(content, Content::Images | Content::Rootdir) {
-            super::dir::check_size(new.size)?;
+            super::rules::check_size(new.size)?;
         }
         let Source::Image { path, format } = &new.source else { return Ok(()) };
         let file = std::fs::File::open(path).attempt(|| format!("cannot open the image {}", path.display()))?;
@@ -259,7 +270,8 @@ impl Storage for Handle {
         self.fake.enter("usage", "", When::Before).await?;
         self.fake.ready()?;
         let (total, used) = (self.fake.capacity, open(&self.fake.state).used());
-        Ok(Usage { total, used, free: Size(total.bytes().saturating_sub(used.bytes())) })
+        let free = Size(total.bytes().saturating_sub(used.bytes()));
+        Ok(Usage { total, used, free, promised: None })
     }
 
     async fn list(&self) -> Result<Vec<VolumeInfo>, Fault> {
@@ -311,7 +323,7 @@ impl Storage for Handle {
             if to == kept.info.size {
                 return Ok(());
             }
-            super::dir::check_size(to)?;
+            super::rules::check_size(to)?;
             if to < kept.info.size {
                 return Err(Fault::new(FaultKind::Invalid, format!("the volume {name:?} cannot shrink")));
             }

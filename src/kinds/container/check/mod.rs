@@ -28,14 +28,8 @@ pub(super) fn check(_name: &Name, spec: &CtSpec, scope: &Scope<'_>, report: &mut
 pub(super) fn claims(spec: &CtSpec) -> Vec<Claim> {
     let mut claims = nics::claims(spec);
     for (name, mount) in &spec.mounts {
-        claims.extend(mount.volume.as_ref().map(|volume| Claim {
-            code: "volume/taken",
-            what: "the Volume",
-            value: volume.to_string(),
-            nodes: Vec::new(),
-            path: format!("mounts.{name}.volume"),
-            help: "give each mount a Volume of its own",
-        }));
+        let volume = mount.volume.as_ref();
+        claims.extend(volume.map(|volume| Claim::volume(volume, format!("mounts.{name}.volume"))));
     }
     claims
 }

@@ -8,7 +8,7 @@ use crate::drivers::storage;
 use crate::kinds::container::spec::{CtSpec, MountOption};
 use crate::kinds::container::volumes::ROOT;
 use crate::kinds::image::ImageType;
-use crate::kinds::storage::Content;
+use crate::kinds::storage::{Content, declared};
 use crate::kinds::{KindName, Report, Scope, Spec};
 
 /// The least file system that is worth making.
@@ -26,6 +26,7 @@ pub(super) fn rootfs(spec: &CtSpec, scope: &Scope<'_>, report: &mut Report<'_>) 
         (Some(storage), None) => {
             on_storage(storage, spec, "rootfs", scope, report);
             size(rootfs.size, "rootfs", report);
+            whole(storage, rootfs.size, "rootfs", scope, report);
             match &rootfs.image {
                 None => {
                     let help = "name an Image of type rootfs";
@@ -73,7 +74,7 @@ fn on_storage(name: &Name, spec: &CtSpec, at: &str, scope: &Scope<'_>, report: &
     if content.is_some_and(|c| !c.contains(&Content::Rootdir)) {
         let message = format!("storage/{name} keeps no file systems of containers");
         let help = format!("add rootdir to storage/{name}'s content, or take another storage");
-        report.error("ct/storage-content", &at, message, help);
+        report.error_from(declared(scope, name), "ct/storage-content", &at, message, help);
     }
     if let Some(node) = &spec.node
         && !found.nodes.is_empty()
@@ -96,6 +97,18 @@ fn size(size: Option<Size>, at: &str, report: &mut Report<'_>) {
             report.error("ct/size", &format!("{at}.size"), message, "write it with Mi or Gi, such as 4Gi");
         }
         Some(_) => {}
+    }
+}
+
+/// The size must be a whole number of what the storage gives out.
+fn whole(name: &Name, size: Option<Size>, at: &str, scope: &Scope<'_>, report: &mut Report<'_>) {
+    let Some(Spec::Storage(found)) = scope.spec(KindName::Storage, name) else { return };
+    let granule = storage::find(&found.driver).map_or(512, |kind| kind.granule(found));
+    if let Some(size) = size.filter(|s| s.bytes().is_multiple_of(4096) && !s.bytes().is_multiple_of(granule)) {
+        let message = format!("{size} is no multiple of {}, which storage/{name} needs", Size(granule));
+        let next = Size(size.bytes().div_ceil(granule).saturating_mul(granule));
+        let at = format!("{at}.size");
+        report.error_from(declared(scope, name), "ct/size", &at, message, format!("write {next}"));
     }
 }
 
@@ -162,6 +175,7 @@ fn source(spec: &CtSpec, name: &Name, at: &str, scope: &Scope<'_>, report: &mut 
     if let Some(storage) = &mount.storage {
         on_storage(storage, spec, at, scope, report);
         size(mount.size, at, report);
+        whole(storage, mount.size, at, scope, report);
     } else {
         unused(at, &[("size", mount.size.is_some())], report);
     }

@@ -135,24 +135,16 @@ fn hardware(mac: &str, at: &str, report: &mut Report<'_>) {
 pub(super) fn claims(spec: &CtSpec) -> Vec<Claim> {
     let mut claims = Vec::new();
     for (name, nic) in &spec.nics {
-        let claim = |code, what, value, field: &str, help| Claim {
-            code,
-            what,
-            value,
-            nodes: Vec::new(),
-            path: format!("nics.{name}.{field}"),
-            help,
-        };
-        if let Some(mac) = &nic.mac {
-            let help = "give each interface an address of its own, or leave mac out to get one";
-            claims.push(claim("network/mac-taken", "the MAC address", mac.to_ascii_lowercase(), "mac", help));
-        }
+        claims.extend(nic.mac.as_ref().map(|mac| Claim::mac(mac, format!("nics.{name}.mac"))));
         let Some(network) = &nic.network else { continue };
-        for (address, _) in nic.addresses.iter().filter_map(|a| cidr(a)) {
-            let value = format!("{address} in network/{network}");
-            let help = "give each guest an address of its own";
-            claims.push(claim("network/address-taken", "the address", value, "addresses", help));
-        }
+        claims.extend(nic.addresses.iter().filter_map(|a| cidr(a)).map(|(address, _)| Claim {
+            code: "network/address-taken",
+            what: "the address",
+            value: format!("{address} in network/{network}"),
+            nodes: Vec::new(),
+            path: format!("nics.{name}.addresses"),
+            help: "give each guest an address of its own",
+        }));
     }
     claims
 }

@@ -59,6 +59,8 @@ impl Build<'_, '_> {
         self.show("configure");
         self.configure(&uuid)?;
         self.in_tree("systemctl", &["--quiet", "enable", "systemd-networkd"]).await?;
+        // It looks for snapshots of logical volumes, which this disk never has, at every start.
+        self.in_tree("systemctl", &["--quiet", "disable", "e2scrub_reap"]).await?;
         self.show("make the initramfs");
         self.initramfs().await?;
         self.show("make the partitions");

@@ -9,8 +9,11 @@ pub const APT_PREFERENCES: &str = "Package: usrmerge\nPin: release *\nPin-Priori
 /// No translations of package descriptions.
 pub const APT: &str = "Acquire::Languages \"none\";\n";
 
-/// The root's file system, which the initramfs cannot find out while it is built.
-pub const INITRAMFS: &str = "FSTYPE=ext4\n";
+/// The root's file system, which the initramfs cannot find out while it is built, and only the modules that are named.
+pub const INITRAMFS: &str = "FSTYPE=ext4\nMODULES=list\n";
+
+/// What a disk can hang on in a virtual machine: everything that a manifest's `bus` can say, and NVMe.
+pub const INITRAMFS_MODULES: &str = include_str!("files/modules.list");
 
 /// What cloud-init does.
 pub const CLOUD: &str = include_str!("files/cloud.cfg");

@@ -120,10 +120,14 @@ impl Build<'_, '_> {
     /// The root file system as an archive.
     async fn archive(&mut self) -> Result<PathBuf, Fault> {
         self.in_tree("systemctl", &["--quiet", "enable", "systemd-networkd"]).await?;
+        // A container without privileges may not mount it, and would start degraded.
+        self.in_tree("systemctl", &["--quiet", "mask", "sys-kernel-debug.mount"]).await?;
         self.show("pack the files");
         let file = self.dir.join(format!("image.{}", ImageFormat::Tar.word()));
         apart("tar")
-            .args(["--numeric-owner", "--xattrs", "--acls", "--one-file-system", "--sort=name", "-C"])
+            .args(["--numeric-owner", "--xattrs", "--acls", "--one-file-system", "--sort=name"])
+            // The runtime makes the device nodes; a user namespace may not.
+            .args(["--exclude=./dev/*", "-C"])
             .arg(self.root())
             .arg("-cf")
             .arg(&file)

@@ -112,6 +112,7 @@ fn prepare(before: &Path) -> io::Result<()> {
         ("etc/dpkg/dpkg.cfg.d/reeve", files::DPKG),
         ("etc/apt/preferences.d/reeve-build", files::APT_PREFERENCES),
         ("etc/initramfs-tools/conf.d/reeve", files::INITRAMFS),
+        ("etc/initramfs-tools/modules", files::INITRAMFS_MODULES),
     ] {
         put(before, file, text)?;
     }

@@ -9,7 +9,7 @@ pub(super) fn check(spec: &VmSpec, report: &mut Report<'_>) {
     let mut seen = BTreeMap::new();
     for (name, usb) in &spec.usb {
         let at = format!("usb.{name}");
-        let Usb { vendor, product, bus, device } = usb;
+        let Usb { vendor, product, bus, device } = &**usb;
         let by_number = vendor.is_some() && product.is_some();
         let by_place = bus.is_some() && device.is_some();
         let mixed = (vendor.is_some() || product.is_some()) && (bus.is_some() || device.is_some());

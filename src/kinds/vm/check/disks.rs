@@ -1,18 +1,17 @@
 //! Disks and optical drives.
 
 use super::{absolute, is_q35};
-use crate::base::{Name, Size};
+use crate::base::{Place, Size};
 use crate::drivers::storage::{self, Format};
 use crate::kinds::image::ImageType;
-use crate::kinds::storage::{Content, content};
-use crate::kinds::vm::index::Taken;
+use crate::kinds::storage::{Content, content, declared};
 use crate::kinds::vm::spec::{Bus, Cache, Disk, Io, Media, VmSpec};
-use crate::kinds::{KindName, Ref, Report, Scope, Spec};
+use crate::kinds::{KindName, Report, Scope, Spec};
 
 /// The longest serial number of a virtio disk.
 const VIRTIO_SERIAL: usize = 20;
 
-pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
+pub(super) fn check(spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
     for (disk_name, disk) in &spec.disks {
         let at = format!("disks.{disk_name}");
         let mut rule = Rule { at: &at, disk, report };
@@ -21,7 +20,6 @@ pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut 
                 rule.source();
                 rule.on_storage(spec, scope);
                 rule.started_from(scope);
-                rule.volume_alone(&Ref::new(KindName::VirtualMachine, name.clone()), scope);
             }
             Media::Cdrom => rule.drive(scope),
         }
@@ -41,6 +39,17 @@ impl Rule<'_, '_, '_> {
     fn error(&mut self, code: &'static str, field: &str, message: String, help: &str) {
         let path = if field.is_empty() { self.at.to_owned() } else { format!("{}.{field}", self.at) };
         self.report.error(code, &path, message, help);
+    }
+
+    fn error_from(
+        &mut self,
+        from: (Option<Place>, String),
+        code: &'static str,
+        field: &str,
+        message: String,
+        help: &str,
+    ) {
+        self.report.error_from(from, code, &format!("{}.{field}", self.at), message, help);
     }
 
     fn unused(&mut self, fields: &[(&str, bool)], why: &str) {
@@ -99,7 +108,7 @@ impl Rule<'_, '_, '_> {
         if known && (!provisions || !content(found).contains(&Content::Images)) {
             let message = format!("storage/{name} keeps no disks of virtual machines");
             let help = format!("add images to storage/{name}'s content, or take another storage");
-            self.error("vm/storage-content", "storage", message, &help);
+            self.error_from(declared(scope, name), "vm/storage-content", "storage", message, &help);
         }
         if let Some(node) = &spec.node
             && !found.nodes.is_empty()
@@ -113,17 +122,17 @@ impl Rule<'_, '_, '_> {
         if let Some(size) = self.disk.size.filter(|s| !s.bytes().is_multiple_of(granule)) {
             let message = format!("{size} is no multiple of {}, which storage/{name} needs", Size(granule));
             let next = Size(size.bytes().div_ceil(granule).saturating_mul(granule));
-            self.error("vm/disk-size", "size", message, &format!("write {next}"));
+            self.error_from(declared(scope, name), "vm/disk-size", "size", message, &format!("write {next}"));
         }
         let Some(format) = self.disk.format else { return };
-        let formats = kind.map(|k| k.abilities().formats);
+        let formats = kind.map(|k| (k.abilities().formats)(Content::Images));
         if format == Format::Subvol || formats.is_some_and(|f| !f.contains(&format)) {
             let message = format!("storage/{name} has no disks of format {}", format.word());
             let help = formats.map_or("use raw or qcow2".to_owned(), |found| {
-                let usable = found.iter().copied().filter(|f| *f != Format::Subvol).map(Format::word);
+                let usable = found.iter().copied().map(Format::word);
                 format!("it has {}", usable.collect::<Vec<_>>().join(", "))
             });
-            self.error("vm/disk-format", "format", message, &help);
+            self.error_from(declared(scope, name), "vm/disk-format", "format", message, &help);
         }
     }
 
@@ -142,19 +151,6 @@ impl Rule<'_, '_, '_> {
             let message = format!("the disk has {size}, and image/{name} needs at least {least}");
             self.error("vm/disk-too-small", "size", message, &format!("set size to {least} or more"));
         }
-    }
-
-    /// A Volume is attached once only.
-    fn volume_alone(&mut self, this: &Ref, scope: &Scope<'_>) {
-        let Some(volume) = &self.disk.volume else { return };
-        let taken = scope.catalog().view(Taken::find);
-        let field = format!("{}.volume", self.at);
-        let Some((other, path)) = taken.volumes.get(volume).and_then(|users| users.first()) else { return };
-        if other == this && *path == field {
-            return;
-        }
-        let message = format!("volume/{volume} is a disk of {other} already, as {path}");
-        self.error("vm/volume-taken", "volume", message, "give each disk a Volume of its own");
     }
 
     fn drive(&mut self, scope: &Scope<'_>) {

@@ -49,6 +49,12 @@ fn first_boot(first: &FirstBoot, report: &mut Report<'_>) {
             report.error("vm/init-ssh-key", "cloudInit.firstBoot.sshKeys", message, help);
         }
     }
+    let texts = user_data.iter().map(|t| ("userData", t)).chain(meta_data.iter().map(|t| ("metaData", t)));
+    for (field, _) in texts.chain(run_cmd.iter().map(|t| ("runCmd", t))).filter(|(_, text)| text.contains('\0')) {
+        let message =
+            format!("cloudInit.firstBoot.{field} has a NUL character, which no program of the guest can be given");
+        report.error("vm/text", &format!("cloudInit.firstBoot.{field}"), message, "take it out");
+    }
     for package in packages {
         if package.is_empty() || !is_line(package) || package.contains(char::is_whitespace) {
             let message = format!("{package:?} is no package's name");

@@ -17,7 +17,7 @@ const MOST_ON_PC: u32 = 255;
 const MOST_ON_Q35: u32 = 288;
 
 /// Reports every problem of one manifest.
-pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
+pub(super) fn check(_name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
     texts(spec, report);
     machine(spec, report);
     cpu(spec, report);
@@ -25,8 +25,8 @@ pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut 
     screen(spec, report);
     boot(spec, report);
     boot_order(spec, report);
-    disks::check(name, spec, scope, report);
-    nics::check(name, spec, scope, report);
+    disks::check(spec, scope, report);
+    nics::check(spec, scope, report);
     devices::check(spec, report);
     init::check(spec, report);
 }
@@ -208,8 +208,16 @@ fn boot_order(spec: &VmSpec, report: &mut Report<'_>) {
         let Some(place) = place else { continue };
         let at = format!("{device}.bootOrder");
         if !order.is_empty() {
-            let help = "keep boot.order or the devices' bootOrder, not both";
-            report.error("vm/boot-order-twice", &at, "the boot order is given in boot.order already", help);
+            let (_, name) = device.split_once('.').unwrap_or_default();
+            let in_order = order.iter().position(|n| n.as_str() == name).map(|i| i + 1);
+            if in_order != usize::try_from(place).ok() {
+                let message = match in_order {
+                    Some(i) => format!("boot.order makes {name} number {i}, not {place}"),
+                    None => format!("boot.order does not name {name}"),
+                };
+                let help = "let both say the same, or keep only one of boot.order and bootOrder";
+                report.error("vm/boot-order-twice", &at, message, help);
+            }
         } else if let Some(other) = seen.get(&place) {
             let message = format!("{other} has bootOrder {place} too");
             report.error("vm/boot-order-taken", &at, message, "give each device a number of its own");

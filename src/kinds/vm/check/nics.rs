@@ -1,13 +1,10 @@
 //! Network cards.
 
-use crate::base::{Diagnostic, Name};
 use crate::kinds::network::NetworkType;
-use crate::kinds::vm::index::Taken;
 use crate::kinds::vm::spec::{NicModel, VmSpec};
-use crate::kinds::{KindName, Ref, Report, Scope, Spec};
+use crate::kinds::{KindName, Report, Scope, Spec};
 
-pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
-    let this = Ref::new(KindName::VirtualMachine, name.clone());
+pub(super) fn check(spec: &VmSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
     for (nic_name, nic) in &spec.nics {
         let at = format!("nics.{nic_name}");
         match &nic.network {
@@ -27,7 +24,7 @@ pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut 
             }
         }
         if let Some(mac) = &nic.mac {
-            address(&this, mac, &format!("{at}.mac"), scope, report);
+            address(mac, &format!("{at}.mac"), report);
         }
         if nic.queues() > 1 && nic.model() != NicModel::Virtio {
             let help = "set model: virtio, or leave queues out";
@@ -44,8 +41,8 @@ pub(super) fn check(name: &Name, spec: &VmSpec, scope: &Scope<'_>, report: &mut 
     }
 }
 
-/// A hardware address is one card's, and used once.
-fn address(this: &Ref, mac: &str, at: &str, scope: &Scope<'_>, report: &mut Report<'_>) {
+/// A hardware address is one card's.
+fn address(mac: &str, at: &str, report: &mut Report<'_>) {
     let mac = mac.to_ascii_lowercase();
     let first = mac.get(..2).and_then(|b| u8::from_str_radix(b, 16).ok());
     // What is no address at all was said when its pattern was not met.
@@ -57,14 +54,4 @@ fn address(this: &Ref, mac: &str, at: &str, scope: &Scope<'_>, report: &mut Repo
         let help = "leave it out to get one, or write one such as 52:54:00:12:34:56";
         report.error("vm/mac-zero", at, "the address of all zeroes is no card's", help);
     }
-    let taken = scope.catalog().view(Taken::find);
-    let Some((other, path)) = taken.macs.get(&mac).and_then(|users| users.first()) else { return };
-    if other == this && path == at {
-        return;
-    }
-    let message = format!("{mac} is the address of {other} already, as {path}");
-    let help = "give each card an address of its own, or leave mac out to get one";
-    let place = scope.place(other.kind, &other.name, &format!("spec.{path}"));
-    let problem = Diagnostic::error("vm/mac-taken", message).at(report.place(at)).help(help);
-    report.push(problem.related(place, "it is used here"));
 }

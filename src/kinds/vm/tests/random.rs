@@ -5,6 +5,10 @@ use serde_json::{Value, json};
 
 use super::stage::Stage;
 use crate::base::{Disruption, Severity};
+use crate::kinds::KindName;
+use crate::kinds::vm::form::settle;
+use crate::kinds::vm::spec::VmSpec;
+use crate::plan::diff::diff;
 
 fn maybe(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
     prop_oneof![2 => Just(Value::Null), 3 => value]
@@ -107,12 +111,40 @@ fn only_grow(before: &Value, after: &mut Value) {
     }
 }
 
+/// The first, with a few sections of the second.
+fn merged(mut first: Value, second: &Value) -> Value {
+    let digest = second["description"].as_str().map_or(0, str::len) + second["tags"].as_array().map_or(0, Vec::len);
+    let sections = ["nics", "tpm", "disks", "startup", "boot"];
+    for section in sections.iter().skip(digest % 5).take(1) {
+        first[*section] = second[*section].clone();
+    }
+    first
+}
+
 fn run(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_called_as_wanted_differs_in_nothing(
+        want in spec(), have in spec(), applied in prop_oneof![spec().prop_map(Some), Just(None)], same in any::<bool>(),
+    ) {
+        let typed = |value: Value| {
+            let mut spec: VmSpec = serde_json::from_value(value).unwrap();
+            settle(&mut spec);
+            spec
+        };
+        // What differs in a field or two is nearer to the question than what differs in all of them.
+        let nearly = if same { merged(want.clone(), &have) } else { have };
+        let (want, have, applied) = (typed(want), typed(nearly), applied.map(typed));
+        let shape = KindName::VirtualMachine.shape();
+        let (as_text, before) = (have.canonical(), applied.as_ref().map(VmSpec::canonical));
+        let changes = diff(&want.canonical(), &as_text, before.as_ref(), shape);
+        prop_assert_eq!(want.met_by(&have, applied.as_ref()), changes.is_empty(), "{:?}", changes);
+    }
 
     #[test]
     fn what_was_made_plans_empty(spec in spec()) {

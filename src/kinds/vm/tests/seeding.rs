@@ -146,3 +146,19 @@ async fn a_lost_seed_is_written_again_and_an_unrelated_change_needs_no_secret() 
     stage.apply().await.unwrap();
     stage.assert_settled().await;
 }
+
+#[tokio::test]
+async fn an_exchange_of_the_seed_that_was_broken_off_is_finished_while_the_guest_runs() {
+    let mut stage = Stage::new();
+    stage.want(with_init(json!({"reconcile": {"hostname": "a"}})));
+    stage.apply().await.unwrap();
+    stage.fake.eject_seed("web-1");
+    assert_eq!(stage.changes().await, [r#"cloudInit.seed "missing" -> "written" (live)"#]);
+    stage.want(with_init(json!({"reconcile": {"hostname": "b"}})));
+    let changes = stage.changes().await;
+    let wanted =
+        [r#"cloudInit.reconcile.hostname "a" -> "b" (live)"#, r#"cloudInit.seed "missing" -> "written" (live)"#];
+    assert_eq!(changes, wanted);
+    stage.apply().await.unwrap();
+    stage.assert_settled().await;
+}

@@ -13,7 +13,8 @@ use crate::kinds::storage::Content;
 static ABILITIES: Abilities = Abilities {
     provisions: true,
     content: &[Content::Images],
-    formats: &[Format::Qcow2, Format::Raw],
+    formats: |_| &[Format::Qcow2, Format::Raw],
+    roll_back: crate::drivers::storage::RollBack::Any,
     shared: false,
     snapshots: &[],
     linked_clones: &[],
@@ -89,7 +90,7 @@ impl Storage for Shelf {
     }
 
     async fn usage(&self) -> Result<Usage, Fault> {
-        Ok(Usage { total: Size::gib(100), used: Size(0), free: Size::gib(100) })
+        Ok(Usage { total: Size::gib(100), used: Size(0), free: Size::gib(100), promised: None })
     }
 
     async fn list(&self) -> Result<Vec<VolumeInfo>, Fault> {

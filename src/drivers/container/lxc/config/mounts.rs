@@ -244,7 +244,7 @@ fn read_mounts(
         found.read_only = Some(hook.options.iter().any(|o| o == "ro"));
         found.mount_options = hook.options.iter().filter_map(|o| MountOption::of(o)).collect();
         found.fill();
-        spec.mounts.insert(mount, found);
+        spec.mounts.insert(mount, found.into());
     }
 }
 
@@ -272,9 +272,9 @@ fn read_devices(lines: &mut Lines, name: &Name, record: Option<&Record>, host: &
         let device = Path::new(&node).file_name().and_then(|n| Name::new(n.to_str()?).ok());
         let Some(device) = device else { continue };
         let known = record.and_then(|r| r.spec.devices.get(&device)).cloned().unwrap_or_default();
-        let mut found = Device { path: Some(format!("/{}", unescape(target))), ..known };
+        let mut found = Device { path: Some(format!("/{}", unescape(target))), ..*known };
         found.fill();
-        spec.devices.insert(device, found);
+        spec.devices.insert(device, found.into());
     }
     let rules: Vec<String> = spec
         .devices

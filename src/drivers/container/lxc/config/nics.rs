@@ -75,7 +75,7 @@ pub fn read(lines: &mut Lines, record: Option<&Record>, spec: &mut CtSpec) {
         let name = last("name").and_then(|n| Name::new(&n).ok());
         let Some(name) = name.or_else(|| Name::new(&format!("eth{index}")).ok()) else { continue };
         let nic = nic(&pairs, &last, record, &name);
-        spec.nics.insert(name, nic);
+        spec.nics.insert(name, nic.into());
     }
 }
 

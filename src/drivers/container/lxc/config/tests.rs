@@ -159,12 +159,14 @@ fn record() -> impl Strategy<Value = Record> {
                     root.host_path = Some("/srv/root".into());
                 }
             }
-            spec.mounts = mounts.iter().map(|(name, (mount, _))| (name.clone(), mount.clone())).collect();
+            spec.mounts = mounts.iter().map(|(name, (mount, _))| (name.clone(), mount.clone().into())).collect();
             spec.devices = devices
                 .into_iter()
-                .map(|(name, path)| (name, Device { path: Some(path), mode: Some("0600".into()), ..Device::default() }))
+                .map(|(name, path)| {
+                    (name, Device { path: Some(path), mode: Some("0600".into()), ..Device::default() }.into())
+                })
                 .collect();
-            spec.nics = nics;
+            spec.nics = nics.into_iter().map(|(name, nic)| (name, nic.into())).collect();
             spec.settle();
             spec.fill();
             let bridges: BTreeMap<Name, String> = spec.nics.keys().map(|n| (n.clone(), "br0".to_owned())).collect();

@@ -110,14 +110,14 @@ fn apply_disks(
     new: &Machine,
     around: Around<'_>,
 ) -> Result<(), Fault> {
-    let had = |name: &Name| old.and_then(|old| old.spec.disks.get(name));
+    let had = |name: &Name| old.and_then(|old| old.spec.disks.get(name)).map(|disk| &**disk);
     if let Some(old) = old {
         for name in old.spec.disks.keys().filter(|name| !new.spec.disks.contains_key(*name)) {
             remove_device(domain, |e| is_disk(e, name));
         }
     }
     // The guest's first disk is the one it boots from: what comes first in the XML is found first.
-    let mut order: Vec<(&Name, &Disk)> = new.spec.disks.iter().collect();
+    let mut order: Vec<(&Name, &Disk)> = new.spec.disks.iter().map(|(name, disk)| (name, &**disk)).collect();
     order.sort_by_key(|(name, disk)| {
         let has_image = disk.image.is_some()
             || around.record.and_then(|r| r.disks.get(*name)).is_some_and(|origin| origin.image.is_some());

@@ -1,6 +1,7 @@
 //! Reads a domain's XML into a machine: whoever made it, configured or running.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::{Element, Host, boot_order, cpu, devices, disk, hostdev, memory, nic, os};
 use crate::base::{Attempt as _, Fault, Name, Size};
@@ -74,19 +75,19 @@ pub fn read(domain: &Element<'_>, host: Host, known: Option<&Names>) -> Result<(
     for element in nic::all(domain) {
         let Some(name) = names.settle("nics", nic::identity(element), nic::name_of(element)) else { continue };
         let (nic, link) = nic::read(element);
-        machine.spec.nics.insert(name.clone(), nic);
+        machine.spec.nics.insert(name.clone(), nic.into());
         machine.links.insert(name, link);
     }
     for element in hostdev::all(domain, "usb") {
         let found = hostdev::name_of(element, "usb");
         if let Some(name) = names.settle("usb", hostdev::identity(element, "usb"), found) {
-            machine.spec.usb.insert(name, hostdev::read_usb(element));
+            machine.spec.usb.insert(name, hostdev::read_usb(element).into());
         }
     }
     for element in hostdev::all(domain, "pci") {
         let found = hostdev::name_of(element, "pci");
         if let Some(name) = names.settle("pci", hostdev::identity(element, "pci"), found) {
-            machine.spec.pci.insert(name, hostdev::read_pci(element));
+            machine.spec.pci.insert(name, hostdev::read_pci(element).into());
         }
     }
     boot_order::read(domain, &mut machine.spec);
@@ -99,13 +100,14 @@ fn read_disks(domain: &Element<'_>, machine: &mut Machine, names: &mut Names) ->
     for element in disk::all(domain) {
         let Some(name) = names.settle("disks", disk::identity(element), disk::name_of(element)) else { continue };
         let (spec, attachment) = disk::read(element, &threads).attempt(|| format!("disk {name}"))?;
-        machine.spec.disks.insert(name.clone(), spec);
+        machine.spec.disks.insert(name.clone(), spec.into());
         machine.disks.insert(name, attachment);
     }
     if let Some(drive) = disk::seed(domain) {
         machine.seed = match disk::read(drive, &threads)?.1 {
             Some(Attachment::File { path, .. }) => Some(path),
-            _ => None,
+            None => Some(PathBuf::new()),
+            Some(_) => None,
         };
     }
     Ok(())

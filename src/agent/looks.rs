@@ -1,0 +1,101 @@
+//! What was last seen of each kind: one listing serves every resource that may be answered with it.
+//!
+//! A resource that was asked for at some moment needs a look that began after it. A thousand resources asked for
+//! together share one listing; while one listing is under way, whoever needs a newer one waits for its end and makes
+//! the next.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Mutex as Gate;
+
+use super::queue::Moment;
+use crate::base::Name;
+use crate::engine::observe::observe_kinds;
+use crate::kinds::{Catalog, KindName, Live, Observed, Ref, World};
+use crate::plan::live::LiveState;
+
+/// One listing of a kind.
+#[derive(Debug)]
+pub struct Look {
+    /// When it began: what happened before that is in it.
+    pub began: Moment,
+    /// What was found, or why nothing is known.
+    pub found: Result<BTreeMap<Name, Observed<Live>>, String>,
+}
+
+impl Look {
+    /// What it says of one resource, put into a state.
+    pub fn tell(&self, reference: &Ref, state: &mut LiveState) {
+        match &self.found {
+            Ok(found) => {
+                if let Some(seen) = found.get(&reference.name) {
+                    state.resources.insert(reference.clone(), seen.clone());
+                }
+            }
+            Err(why) => drop(state.unreadable.insert(reference.kind, why.clone())),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    last: Mutex<Option<Arc<Look>>>,
+    /// The latest moment at which something of the kind was changed.
+    touched: Mutex<Moment>,
+    gate: Gate<()>,
+}
+
+/// The last look at each kind.
+pub struct Looks {
+    slots: BTreeMap<KindName, Slot>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { slots: KindName::ALL.iter().map(|kind| (*kind, Slot::default())).collect() }
+    }
+}
+
+impl Looks {
+    /// Says that something of a kind was changed, so that an older look no longer serves.
+    pub fn touch(&self, kind: KindName, now: Moment) {
+        if let Some(slot) = self.slots.get(&kind) {
+            let mut touched = slot.touched.lock().unwrap_or_else(PoisonError::into_inner);
+            *touched = (*touched).max(now);
+        }
+    }
+
+    /// A look at a kind that began after `since` and after the kind was last touched; and whether the kind
+    /// could not be read before and now can.
+    pub async fn after(
+        &self,
+        kind: KindName,
+        since: Moment,
+        world: &World,
+        catalog: &Catalog,
+    ) -> Option<(Arc<Look>, bool)> {
+        let slot = self.slots.get(&kind)?;
+        let since = since.max(*slot.touched.lock().unwrap_or_else(PoisonError::into_inner));
+        let last = || slot.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let serves = |look: &Option<Arc<Look>>| look.clone().filter(|look| look.began > since);
+        if let Some(look) = serves(&last()) {
+            return Some((look, false));
+        }
+        let _one_at_a_time = slot.gate.lock().await;
+        let before = last();
+        if let Some(look) = serves(&before) {
+            return Some((look, false));
+        }
+        let began = world.clock.elapsed();
+        let mut state = observe_kinds(world, catalog, &[kind]).await;
+        let found = match state.unreadable.remove(&kind) {
+            Some(why) => Err(why),
+            None => Ok(state.resources.into_iter().map(|(reference, seen)| (reference.name, seen)).collect()),
+        };
+        let again = found.is_ok() && before.is_some_and(|look| look.found.is_err());
+        let look = Arc::new(Look { began, found });
+        *slot.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.clone());
+        Some((look, again))
+    }
+}

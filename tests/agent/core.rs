@@ -1,0 +1,175 @@
+//! One behaviour of the core a test, on a calm node.
+
+use std::time::Duration;
+
+use reeve::agent::windows::Window;
+use reeve::base::{Disruption, FaultKind};
+use reeve::drivers::guest::Stop;
+use reeve::drivers::guest::fake::Trouble;
+use reeve::engine::publish::Aspect;
+use reeve::kinds::vm::Reconcile;
+use serde_json::json;
+
+use super::stage::{Stage, guest};
+
+#[test]
+fn what_is_wanted_is_made_in_order_and_told() {
+    let mut stage = Stage::new(1);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    assert!(stage.plan().is_empty(), "{:#?}", stage.plan().steps);
+    assert_eq!(stage.odd(&vm), Vec::<String>::new());
+    assert_eq!(stage.events(&vm), ["created"]);
+    assert_eq!(stage.guests.calls().iter().filter(|c| c.starts_with("start")).count(), 1);
+}
+
+#[test]
+fn an_idle_agent_changes_and_writes_nothing() {
+    let mut stage = Stage::new(2);
+    (0..5).for_each(|n| drop(stage.say(&format!("vm/a{n}"), guest(100, &["root"]))));
+    stage.begin();
+    stage.seconds(60);
+    let revision = stage.revision();
+    stage.guests.forget_calls();
+    stage.seconds(3_600);
+    assert_eq!(stage.guests.calls(), Vec::<String>::new());
+    assert_eq!(stage.revision(), revision, "nothing was written");
+    assert!(stage.agent.counters().read().looked > 50, "it did look");
+}
+
+#[test]
+fn what_comes_from_a_source_that_only_warns_is_told_and_left() {
+    let mut stage = Stage::new(30);
+    stage.settings.policies.insert("watched".into(), Reconcile::Warn);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    stage.guests.forget_calls();
+    stage.say_from(Some("watched"), "vm/a", guest(200, &["root"]));
+    let new = stage.say_from(Some("watched"), "vm/b", guest(100, &["root"]));
+    stage.seconds(700);
+    assert_eq!(stage.guests.calls(), Vec::<String>::new(), "nothing is done");
+    assert_eq!(stage.odd(&vm), ["Ready=False:Pending"]);
+    assert_eq!(stage.odd(&new), ["Ready=False:Pending"]);
+    stage.settings.policies.clear();
+    stage.begin();
+    stage.seconds(5);
+    assert!(stage.plan().is_empty(), "it is done once the source says so");
+}
+
+#[test]
+fn an_edit_is_done_at_once_and_drift_with_an_event_or_the_next_full_look() {
+    let mut stage = Stage::new(3);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    stage.say("vm/a", guest(200, &["root", "data"]));
+    stage.seconds(1);
+    assert!(stage.plan().is_empty());
+    assert_eq!(stage.events(&vm), ["created", "updated"]);
+    stage.guests.meddle("a", |machine| machine.spec = serde_json::from_value(guest(300, &["root", "data"])).unwrap());
+    stage.agent.hint(&vm);
+    stage.seconds(1);
+    assert!(stage.plan().is_empty());
+    assert!(stage.events(&vm).contains(&"drifted".to_owned()));
+    stage.guests.end("a", Stop::Crashed);
+    stage.seconds(301);
+    assert!(stage.plan().is_empty(), "without an event the timer finds it");
+}
+
+#[test]
+fn a_failure_is_told_and_tried_again() {
+    let mut stage = Stage::new(4);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    (1..4).for_each(|n| stage.guests.trouble(n, Trouble::Fails(FaultKind::Unavailable)));
+    stage.begin();
+    stage.seconds(0);
+    assert_eq!(stage.odd(&vm), ["Ready=False:Failed", "Progressing=True:Retrying"]);
+    stage.seconds(20);
+    assert_eq!(stage.odd(&vm), Vec::<String>::new());
+    assert!(stage.ledger_is_clean());
+}
+
+#[test]
+fn what_is_suspended_is_looked_at_and_left_alone() {
+    let mut stage = Stage::new(5);
+    let mut spec = guest(100, &["root"]);
+    spec["reconcile"] = json!("Suspend");
+    let vm = stage.say("vm/a", spec);
+    let other = stage.say("vm/b", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    assert_eq!(stage.odd(&vm), ["Ready=False:Pending"]);
+    assert_eq!(stage.odd(&other), Vec::<String>::new());
+    assert!(stage.guests.calls().iter().all(|c| !c.ends_with(" a")));
+}
+
+#[test]
+fn what_is_blocked_blocks_its_users_and_nobody_else() {
+    let mut stage = Stage::new(6);
+    stage.say(
+        "storage/bad",
+        json!({"driver": "fake", "options": {"id": format!("bad-{:p}", &stage), "fail": ["active"]}}),
+    );
+    let mut spec = guest(100, &["root"]);
+    spec["disks"]["root"]["storage"] = json!("bad");
+    let stuck = stage.say("vm/a", spec);
+    let fine = stage.say("vm/b", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(60);
+    assert!(stage.odd(&stuck).contains(&"Blocked=True:Refused".to_owned()), "{:?}", stage.odd(&stuck));
+    assert_eq!(stage.odd(&fine), Vec::<String>::new());
+}
+
+#[test]
+fn a_delete_that_was_broken_off_is_finished() {
+    let mut stage = Stage::new(7);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    stage.begin_delete(&vm);
+    stage.begin();
+    stage.seconds(30);
+    assert!(!stage.there("a"));
+    assert!(stage.status(&vm).is_none(), "nothing is told of it any more");
+    assert!(stage.ledger_is_clean());
+}
+
+#[test]
+fn stopping_ends_the_agent() {
+    let mut stage = Stage::new(8);
+    stage.say("vm/a", guest(100, &["root"]));
+    stage.guests.trouble(1, Trouble::Fails(FaultKind::Unavailable));
+    stage.begin();
+    stage.seconds(0);
+    stage.agent.stop();
+    let until = Duration::from_secs(10);
+    assert!(stage.pass(until), "it ended");
+}
+
+#[test]
+fn what_needs_a_restart_waits_for_its_window() {
+    let mut stage = Stage::new(9);
+    // The virtual clock begins on a Sunday at midnight.
+    let window =
+        Window { allow: Disruption::Restart, opens: "Sun 03:00".parse().unwrap(), lasts: Duration::from_secs(7_200) };
+    stage.settings.windows.list.push(window);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(60);
+    let mut spec = guest(100, &["root"]);
+    spec["memory"]["size"] = json!("256Mi");
+    stage.say("vm/a", spec);
+    stage.seconds(600);
+    assert!(stage.odd(&vm).contains(&"PendingRestart=True:NeedsRestart".to_owned()), "{:?}", stage.odd(&vm));
+    let waits = stage.status(&vm).unwrap().get(Aspect::PendingRestart).unwrap().message.clone();
+    assert!(waits.ends_with("the next window for it opens on Sun 2026-11-22 03:00 UTC"), "{waits}");
+    let restarts = |stage: &Stage| stage.guests.calls().iter().filter(|c| c.starts_with("shutdown")).count();
+    stage.seconds(3 * 3_600 - 720);
+    assert_eq!(restarts(&stage), 0, "not before the window");
+    stage.chaos.may_end("a", true);
+    stage.seconds(120);
+    assert_eq!(restarts(&stage), 1);
+    assert_eq!(stage.odd(&vm), Vec::<String>::new());
+}

@@ -1,0 +1,9 @@
+//! The agent: its core on a virtual clock, against fakes; the command as a process, against fakes and for real.
+
+mod command;
+mod core;
+mod real_full_disk;
+mod real_libvirtd;
+mod real_node;
+mod sim;
+mod stage;
