@@ -33,6 +33,7 @@ fn every_sample_folder_is_valid_by_itself() {
 #[test]
 fn schema_files_are_up_to_date() {
     let mut files: Vec<_> = KindName::ALL.iter().map(|k| (schema::file(*k), schema::document(*k))).collect();
+    files.push(("openapi.json".into(), reeve::api::openapi::document()));
     files.push(("reeve.schema.json".into(), schema::all()));
     for (name, document) in files {
         let path = root().join("schemas").join(&name);

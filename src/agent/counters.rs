@@ -12,6 +12,7 @@ pub struct Counters {
     panicked: AtomicU64,
     readings: AtomicU64,
     turns: AtomicU64,
+    micros: AtomicU64,
 }
 
 /// The counts at one moment.
@@ -27,6 +28,8 @@ pub struct Counted {
     pub panicked: u64,
     /// How often a source was read.
     pub readings: u64,
+    /// How long all looks took together, in microseconds.
+    pub micros: u64,
 }
 
 impl Counters {
@@ -39,6 +42,7 @@ impl Counters {
             failed: get(&self.failed),
             panicked: get(&self.panicked),
             readings: get(&self.readings),
+            micros: get(&self.micros),
         }
     }
 
@@ -52,6 +56,10 @@ impl Counters {
 
     pub(super) fn looked(&self) {
         self.looked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn took(&self, time: std::time::Duration) {
+        self.micros.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn changed(&self) {

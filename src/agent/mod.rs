@@ -15,6 +15,7 @@
 
 pub mod counters;
 mod guests;
+pub mod hold;
 pub mod looks;
 pub mod queue;
 pub mod run;

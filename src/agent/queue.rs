@@ -102,6 +102,8 @@ pub struct Queue<K> {
     order: BTreeSet<(Moment, u64, K)>,
     running: BTreeMap<K, Running>,
     lanes: BTreeMap<Lane, usize>,
+    /// What somebody else works on: it waits until it is released.
+    held: BTreeSet<K>,
     failures: BTreeMap<K, u32>,
     number: u64,
 }
@@ -116,6 +118,7 @@ impl<K: Ord + Clone> Queue<K> {
             order: BTreeSet::new(),
             running: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            held: BTreeSet::new(),
             failures: BTreeMap::new(),
             number: 0,
         }
@@ -166,7 +169,21 @@ impl<K: Ord + Clone> Queue<K> {
 
     fn has_room(&self, key: &K) -> bool {
         let full = |lane: &Lane| self.lanes.get(lane).is_some_and(|n| *n >= self.limits.lane);
-        self.waiting.get(key).is_some_and(|(request, _)| !request.lanes.iter().any(full))
+        !self.held.contains(key) && self.waiting.get(key).is_some_and(|(request, _)| !request.lanes.iter().any(full))
+    }
+
+    /// Keeps keys from running until they are released, all or none; false when one is kept so already.
+    pub fn hold(&mut self, keys: &BTreeSet<K>) -> bool {
+        let free = self.held.is_disjoint(keys);
+        if free {
+            self.held.extend(keys.iter().cloned());
+        }
+        free
+    }
+
+    /// Lets keys run again.
+    pub fn release(&mut self, keys: &BTreeSet<K>) {
+        self.held.retain(|key| !keys.contains(key));
     }
 
     /// When each running key that counts towards the total will have taken long.

@@ -65,7 +65,9 @@ impl Agent {
                 && let Some(job) = self.pop(now)
             {
                 busy.push(async move {
+                    let begun = clock.elapsed();
                     let verdict = AssertUnwindSafe(work(self, &job)).catch_unwind().await;
+                    self.counters().took(clock.elapsed().saturating_sub(begun));
                     (job.key, verdict.unwrap_or_else(|_| self.broke()))
                 });
             }

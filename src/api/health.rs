@@ -31,7 +31,7 @@ pub async fn health(State(api): State<Api>) -> Response {
 
 /// `GET /metrics`: for Prometheus.
 pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
-    let text = api.metrics().text(&api);
+    let text = api.metrics().text(&api, api.node().measures().await);
     let text = text.map_err(|e| crate::base::Fault::other(format!("the metrics cannot be written: {e}")))?;
     Ok(([(header::CONTENT_TYPE, super::metrics::TYPE)], text).into_response())
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Api;
+use super::node::Measure;
 
 /// The content type of the text.
 pub const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,7 +57,7 @@ impl Metrics {
     }
 
     /// Everything as text.
-    pub fn text(&self, api: &Api) -> Result<String, std::fmt::Error> {
+    pub fn text(&self, api: &Api, measures: Vec<Measure>) -> Result<String, std::fmt::Error> {
         let mut all = Registry::with_prefix("reeve");
         all.register("api_answers", "Requests that were answered", self.answers.clone());
         all.register("api_seconds", "How long answers took", self.times.clone());
@@ -66,8 +67,11 @@ impl Metrics {
         all.register("tasks_open", "Tasks that have not ended", ConstGauge::new(open));
         let condition = api.node().condition();
         all.register("ready", "Whether the node is ready", ConstGauge::new(i64::from(condition.ready)));
-        for measure in api.node().measures() {
-            all.register(measure.name, measure.help, ConstGauge::new(measure.value));
+        for Measure { name, help, value, total } in measures {
+            match total {
+                true => all.register(name, help, ConstCounter::new(value)),
+                false => all.register(name, help, ConstGauge::new(value)),
+            }
         }
         let mut text = String::new();
         encode(&mut text, &all)?;

@@ -3,7 +3,8 @@
 //! ```text
 //! serve     the socket: who is there, how many, how long they may take
 //! routes    the one list of routes: it makes the router and the OpenAPI document
-//! resources plans tasks events health    what each route does
+//! resources plans tasks events records health    what each route does
+//! client    the other end: how a command asks the agent
 //! node      what the routes need of the node; whoever serves them hands one in
 //! problem   one place that turns what went wrong into an answer (RFC 9457)
 //! ```
@@ -11,6 +12,7 @@
 //! Reading looks at the node as `reeve get` does; changing takes the spine of `reeve apply` and is a task that goes on when
 //! its client leaves. Health, metrics, tasks and events touch no driver, so that they answer while one hangs.
 
+pub mod client;
 pub mod events;
 pub mod health;
 pub mod metrics;
@@ -19,6 +21,7 @@ pub mod openapi;
 pub mod peer;
 pub mod plans;
 pub mod problem;
+pub mod records;
 pub mod resources;
 pub mod routes;
 pub mod run;
@@ -48,8 +51,6 @@ struct Shared {
     tasks: Tasks,
     views: Views,
     metrics: Metrics,
-    /// One change at a time.
-    turn: tokio::sync::Mutex<()>,
     closing: AtomicBool,
 }
 
@@ -61,7 +62,6 @@ impl Api {
             tasks: Tasks::default(),
             views: Views::default(),
             metrics: Metrics::default(),
-            turn: tokio::sync::Mutex::default(),
             closing: AtomicBool::new(false),
         }))
     }

@@ -1,6 +1,14 @@
 //! What the routes need of the node they speak for: its world, its records, and how it is.
 
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::agent::Agent;
 use crate::base::Disruption;
+use crate::engine::publish::Aspect;
 use crate::engine::records::Ledger;
 use crate::kinds::{Ref, World};
 
@@ -13,7 +21,22 @@ pub struct Measure {
     pub help: &'static str,
     /// How much it is now.
     pub value: f64,
+    /// Whether it only ever grows.
+    pub total: bool,
 }
+
+impl Measure {
+    fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, help, value, total: false }
+    }
+
+    fn total(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, help, value, total: true }
+    }
+}
+
+/// Keeps others away from resources for as long as it lives.
+pub type Held = Box<dyn Any + Send>;
 
 /// How the node is, as far as can be told without asking a driver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +48,7 @@ pub struct Condition {
 }
 
 /// A node that can be asked and changed.
+#[async_trait]
 pub trait Node: Send + Sync + 'static {
     /// The world.
     fn world(&self) -> &World;
@@ -41,9 +65,11 @@ pub trait Node: Send + Sync + 'static {
         Disruption::Live
     }
     /// Numbers for the metrics.
-    fn measures(&self) -> Vec<Measure> {
+    async fn measures(&self) -> Vec<Measure> {
         Vec::new()
     }
+    /// Waits until nobody works on these resources, and keeps it so.
+    async fn hold(&self, what: BTreeSet<Ref>) -> Held;
     /// Manifests were accepted, changed or deleted over the API.
     fn changed(&self, what: &[Ref]);
 }
@@ -52,15 +78,17 @@ pub trait Node: Send + Sync + 'static {
 pub struct Plain {
     world: World,
     ledger: Ledger,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Plain {
     /// A node over this world and these records.
     pub fn new(world: World, ledger: Ledger) -> Self {
-        Self { world, ledger }
+        Self { world, ledger, turn: Arc::default() }
     }
 }
 
+#[async_trait]
 impl Node for Plain {
     fn world(&self) -> &World {
         &self.world
@@ -74,5 +102,66 @@ impl Node for Plain {
         Condition { ready: true, wrong: Vec::new() }
     }
 
+    async fn hold(&self, _what: BTreeSet<Ref>) -> Held {
+        Box::new(Arc::clone(&self.turn).lock_owned().await)
+    }
+
     fn changed(&self, _what: &[Ref]) {}
+}
+
+#[async_trait]
+impl Node for Agent {
+    fn world(&self) -> &World {
+        self.world()
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.ledger()
+    }
+
+    fn condition(&self) -> Condition {
+        let health = self.health();
+        let mut wrong = Vec::new();
+        if !health.ready {
+            wrong.push("it has not read what is wanted yet".to_owned());
+        }
+        if health.stopping {
+            wrong.push("it was told to stop".to_owned());
+        }
+        Condition { ready: health.ready && !health.stopping, wrong }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    async fn measures(&self) -> Vec<Measure> {
+        let (health, counted) = (self.health(), self.counters().read());
+        let mut all = vec![
+            Measure::total("reconciles", "How often a resource was looked at", counted.looked as f64),
+            Measure::total("reconcile_seconds", "How long all looks took together", counted.micros as f64 / 1e6),
+            Measure::total("changes", "How often a resource was changed", counted.changed as f64),
+            Measure::total("failures", "How often the work on a resource failed", counted.failed as f64),
+            Measure::total("source_readings", "How often a source was read", counted.readings as f64),
+            Measure::gauge("resources", "Resources that are wanted", health.resources as f64),
+            Measure::gauge("queue_waiting", "Resources that wait in the queue", health.waiting as f64),
+            Measure::gauge("queue_running", "Resources that are worked on", health.running as f64),
+        ];
+        if let Ok(told) = self.statuses().await {
+            let drifted = told.iter().filter(|(_, record)| record.holds(Aspect::Drifted)).count();
+            all.push(Measure::gauge("drifted", "Resources that have drifted", drifted as f64));
+        }
+        if let Ok(listing) = self.ledger().store().list("none").await {
+            all.push(Measure::gauge("store_revision", "The store's revision", listing.revision as f64));
+        }
+        all
+    }
+
+    async fn hold(&self, what: BTreeSet<Ref>) -> Held {
+        Box::new(Agent::hold(self, what).await)
+    }
+
+    fn changed(&self, what: &[Ref]) {
+        for reference in what {
+            self.touch(reference.kind);
+            self.hint(reference);
+        }
+    }
 }

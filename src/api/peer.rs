@@ -34,10 +34,14 @@ impl Peer {
     }
 }
 
+/// The number of the group, when this host has it.
+pub async fn group() -> Option<u32> {
+    getent("group", GROUP).await?.split(':').nth(2)?.parse().ok()
+}
+
 /// Whether a user is in the group, by the host's own databases; who cannot be looked up is not.
 async fn member(uid: u32, gid: u32) -> bool {
-    let Some(line) = getent("group", GROUP).await else { return false };
-    let Some(group) = line.split(':').nth(2).and_then(|id| id.parse::<u32>().ok()) else { return false };
+    let Some(group) = group().await else { return false };
     if group == gid {
         return true;
     }

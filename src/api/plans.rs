@@ -41,7 +41,7 @@ pub async fn apply(
             let file: PlanFile = serde_path_to_error::deserialize(saved)
                 .map_err(|e| Problem::bad(format!("`saved` is no saved plan: {e}")))?;
             file.catalog()?;
-            Work::Saved(Box::new(file))
+            Work::Saved(Box::new(file), request.sources)
         }
     };
     Ok(started(&*start(&api, work, "apply", &peer.name)?))

@@ -104,6 +104,29 @@ impl Problem {
     }
 }
 
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        let kind = match problem.kind.rsplit(':').next().unwrap_or_default() {
+            "not-found" => FaultKind::NotFound,
+            "exists" => FaultKind::Exists,
+            "stale" => FaultKind::Identity,
+            "busy" => FaultKind::Busy,
+            "unavailable" => FaultKind::Unavailable,
+            "deadline" => FaultKind::Deadline,
+            "no-space" => FaultKind::NoSpace,
+            "denied" | "forbidden" => FaultKind::Denied,
+            "bad-request" => FaultKind::Invalid,
+            _ => FaultKind::Other,
+        };
+        let found = problem.diagnostics.iter().map(|finding| format!("\n  {}: {}", finding.code, finding.message));
+        let fault = Self::new(kind, problem.detail + &found.collect::<String>());
+        match problem.help {
+            Some(help) => fault.help(help),
+            None => fault,
+        }
+    }
+}
+
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         use FaultKind as K;

@@ -137,7 +137,7 @@ async fn take_in(
     if manner.dry_run {
         return Ok(Accepted { accepted: BTreeMap::new(), resources, warnings });
     }
-    let acceptance = |resource: &Arc<_>| Acceptance { resource: Arc::clone(resource), source: None, uid: None };
+    let acceptance = |resource: &Arc<_>| Acceptance { resource: Arc::clone(resource), source: None, uid: None, commit: None };
     let wanted: Vec<Acceptance> = desired.order.iter().filter_map(|r| desired.catalog.get(r)).map(acceptance).collect();
     let uids = ledger.accept(&wanted).await?;
     api.node().changed(&desired.order);

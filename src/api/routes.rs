@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::peer::{GROUP, Peer};
 use super::problem::Problem;
 use super::take::MOST_BYTES;
-use super::{Api, events, health, plans, resources, tasks, types};
+use super::{Api, events, health, plans, records, resources, tasks, types};
 
 /// How long an answer may take to begin; a look at the world has deadlines of its own below it.
 pub const ANSWER_TIME: Duration = Duration::from_secs(120);
@@ -166,6 +166,25 @@ pub fn all() -> Vec<Route> {
                 (200, Stream(SchemaGenerator::subschema_for::<types::EventList>)),
                 get(events::events),
             ),
+        ),
+        with(
+            &[("prefix", "Only records whose key begins so, such as `manifests/`")],
+            route(
+                M::GET,
+                "/v1/records",
+                "What the store has: manifests, conditions, events, the journal",
+                Nothing,
+                (200, json::<types::RecordList>()),
+                get(records::records),
+            ),
+        ),
+        route(
+            M::POST,
+            "/v1/live",
+            "Look at the node; changes nothing",
+            json::<types::Look>(),
+            (200, json::<serde_json::Value>()),
+            post(records::live),
         ),
         route(
             M::GET,

@@ -11,7 +11,7 @@ use super::types::{TaskState, Wish};
 use crate::base::{Diagnostics, Disruption, Fault, FaultKind, Uid};
 use crate::engine::execute::{Ending, Outcome, Run, execute};
 use crate::engine::observe::observe;
-use crate::engine::records::{Acceptance, AcceptedSet};
+use crate::engine::records::Acceptance;
 use crate::engine::recover::{self, Unfinished};
 use crate::kinds::{Catalog, Options, Ref};
 use crate::manifest;
@@ -29,7 +29,7 @@ pub enum Work {
     /// What a wish says; it is read again when its turn comes, over what is accepted then.
     Wish(Wish),
     /// Exactly this plan.
-    Saved(Box<PlanFile>),
+    Saved(Box<PlanFile>, BTreeMap<Ref, String>),
 }
 
 /// A wish, checked against what was accepted.
@@ -44,12 +44,13 @@ pub struct Goals {
 
 /// A plan and all that it was made from.
 pub struct Prepared {
-    accepted: AcceptedSet,
     unfinished: Unfinished,
     catalog: Catalog,
     order: Vec<Ref>,
     remove: Vec<Ref>,
     live: LiveState,
+    /// Where manifests came from, as far as that was told.
+    sources: BTreeMap<Ref, String>,
     /// The plan.
     pub plan: Plan,
 }
@@ -104,11 +105,8 @@ impl Goals {
 impl Prepared {
     /// Looks at the world and makes the plan.
     pub async fn of(node: &dyn Node, goals: Goals) -> Result<Self, Fault> {
-        let Goals { catalog, mut order, remove, options, warnings: _ } = goals;
-        let unfinished = Unfinished::read(node.ledger()).await?;
-        let there: BTreeSet<Ref> = order.iter().chain(&remove).cloned().collect();
-        // Work that was broken off is taken up again, whatever is asked for.
-        order.extend(unfinished.resources().into_iter().filter(|r| !there.contains(r) && catalog.get(r).is_some()));
+        let Goals { catalog, order, remove, options, warnings: _ } = goals;
+        let unfinished = left_of(node, &order.iter().chain(&remove).cloned().collect()).await?;
         let prepared = Self::look(node, catalog, order, remove, options, unfinished).await?;
         let live = &prepared.live;
         let gone = |r: &&Ref| matches!(live.get(r), Known::Absent) && !live.accepted.contains_key(r);
@@ -120,9 +118,9 @@ impl Prepared {
 
     /// Makes a saved plan again, and refuses when it comes out different.
     async fn bound(node: &dyn Node, file: PlanFile) -> Result<Self, Fault> {
-        let unfinished = Unfinished::read(node.ledger()).await?;
         let catalog = file.catalog()?;
         let PlanFile { plan, order, remove, .. } = file;
+        let unfinished = left_of(node, &plan.steps.iter().map(|step| step.resource.clone()).collect()).await?;
         let prepared = Self::look(node, catalog, order, remove, plan.options, unfinished).await?;
         if prepared.plan.hash == plan.hash {
             return Ok(prepared);
@@ -147,7 +145,7 @@ impl Prepared {
         let mut live = observe(node.world(), &catalog).await;
         live.accepted = accepted.facts.clone();
         let plan = make(&Goal { catalog: &catalog, order: &order, remove: &remove, options }, &live);
-        Ok(Self { accepted, unfinished, catalog, order, remove, live, plan })
+        Ok(Self { unfinished, catalog, order, remove, live, sources: BTreeMap::new(), plan })
     }
 
     /// The plan with all it was made from.
@@ -162,8 +160,9 @@ impl Prepared {
             .iter()
             .filter_map(|r| self.catalog.get(r))
             .map(|resource| Acceptance {
-                source: self.accepted.facts.get(&resource.reference()).and_then(|f| f.source.clone()),
+                source: self.sources.get(&resource.reference()).cloned(),
                 uid: self.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
+                commit: None,
                 resource: Arc::clone(resource),
             })
             .collect();
@@ -190,6 +189,14 @@ impl Prepared {
     }
 }
 
+/// What was left unfinished of these resources; somebody may be at work on others.
+async fn left_of(node: &dyn Node, resources: &BTreeSet<Ref>) -> Result<Unfinished, Fault> {
+    let mut unfinished = Unfinished::read(node.ledger()).await?;
+    unfinished.deletes.retain(|begun| resources.contains(&begun.reference));
+    unfinished.effects.retain(|effect| effect.resource.parse().is_ok_and(|r: Ref| resources.contains(&r)));
+    Ok(unfinished)
+}
+
 /// Starts the work as a task, which goes on when its client leaves.
 pub fn start(api: &Api, work: Work, what: &str, who: &str) -> Result<Arc<Job>, Problem> {
     if api.closing() {
@@ -198,10 +205,7 @@ pub fn start(api: &Api, work: Work, what: &str, who: &str) -> Result<Arc<Job>, P
     let job = api.tasks().begin(what, who, api.node().ledger().now())?;
     let (api, task, who) = (api.clone(), Arc::clone(&job), who.to_owned());
     tokio::spawn(async move {
-        let turn = api.0.turn.lock().await;
-        task.say(|t| t.state = TaskState::Running);
         let ended = carry_out(&api, work, &task, &who).await;
-        drop(turn);
         let at = api.node().ledger().now();
         task.say(|t| {
             t.ended = Some(at);
@@ -223,10 +227,22 @@ async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskSt
     if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
         return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began").into());
     }
-    let prepared = match work {
-        Work::Wish(wish) => Prepared::of(node, Goals::of(node, wish).await?).await?,
-        Work::Saved(file) => Prepared::bound(node, *file).await?,
+    let (prepared, held) = match work {
+        Work::Wish(wish) => {
+            let goals = Goals::of(node, wish).await?;
+            let held = node.hold(goals.order.iter().chain(&goals.remove).cloned().collect()).await;
+            job.say(|t| t.state = TaskState::Running);
+            (Prepared::of(node, goals).await?, held)
+        }
+        Work::Saved(file, sources) => {
+            let held = node.hold(file.plan.steps.iter().map(|step| step.resource.clone()).collect()).await;
+            job.say(|t| t.state = TaskState::Running);
+            (Prepared { sources, ..Prepared::bound(node, *file).await? }, held)
+        }
     };
+    if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
+        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began").into());
+    }
     job.say(|t| {
         t.plan = Some(prepared.plan.hash.clone());
         t.steps = prepared.plan.steps.len();
@@ -234,6 +250,7 @@ async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskSt
     let (outcomes, left) = prepared.execute(node, job, who).await?;
     let touched: Vec<Ref> = prepared.order.iter().chain(&prepared.remove).cloned().collect();
     node.changed(&touched);
+    drop(held);
     let failed = !left.is_empty() || outcomes.iter().any(|o| matches!(o.ending, Ending::Failed(_)));
     job.say(|t| t.left = left.into_iter().map(|(r, fault)| (r.to_string(), fault.message)).collect());
     let done = outcomes.iter().all(|o| matches!(o.ending, Ending::Done));

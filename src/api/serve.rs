@@ -39,8 +39,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Listens at `path`, in place of a socket that a process left behind.
-    pub fn bind(path: &Path) -> Result<Self, Fault> {
+    /// Listens at `path`, open to its own user and this group, in place of a socket that a process left behind.
+    pub fn bind(path: &Path, group: Option<u32>) -> Result<Self, Fault> {
         let failed = |e: io::Error| Fault::from(e).context(format_args!("cannot listen at {}", path.display()));
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(failed)?;
@@ -58,8 +58,11 @@ impl Socket {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        // Everyone may knock: who is let in is decided by who the kernel says it is, and who is not gets told why.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+        // Who is let in is decided by who the kernel says it is; the mode only keeps others from knocking.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        if let Some(group) = group {
+            std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
+        }
         Ok(Self { listener, path: path.to_owned() })
     }
 

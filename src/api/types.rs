@@ -38,6 +38,44 @@ pub struct ApplyRequest {
     /// What to bring about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<Wish>,
+    /// Where manifests of a saved plan came from, such as the folder, so that what is taken out there can be pruned.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub sources: BTreeMap<crate::kinds::Ref, String>,
+}
+
+/// The manifests a look at the node is for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Look {
+    /// Documents with their defaults; what they name, such as storages, is looked at as well.
+    pub manifests: Vec<Value>,
+}
+
+/// One record of the store.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeptRecord {
+    /// Where it is.
+    pub key: String,
+    /// What it says: JSON as text.
+    pub value: String,
+    /// The revision that made it.
+    pub created: u64,
+    /// The revision that last wrote it.
+    pub modified: u64,
+    /// How often it was written.
+    pub version: u64,
+}
+
+/// Records of the store, all as they were at one revision.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RecordList {
+    /// In the order of their keys.
+    pub entries: Vec<KeptRecord>,
+    /// The revision.
+    pub revision: u64,
 }
 
 /// A plan, and the same plan with all it was made from.

@@ -204,6 +204,14 @@ pub fn duration(text: &str) -> std::result::Result<Duration, String> {
 }
 
 impl Config {
+    /// Where an agent listens: one that uses another data directory listens in there.
+    pub fn socket(&self) -> PathBuf {
+        match self.data_dir == Path::new(DATA_DIR) {
+            true => crate::api::SOCKET.into(),
+            false => self.data_dir.join("reeve.sock"),
+        }
+    }
+
     /// Where the outside of this node is.
     pub fn reach(&self) -> Reach {
         Reach {

@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+
 use super::args::{Color, Global};
 use super::config::Config;
 use super::error::{CliError, Result};
 use super::render::paint::Paint;
+use crate::api::client::Client;
 use crate::base::clock::SystemClock;
 use crate::base::{Clock as _, Fault, Seconds};
+use crate::engine::observe::observe;
 use crate::engine::records::{AcceptedSet, Ledger};
 use crate::kinds::{Catalog, World};
 use crate::manifest::{self, Loaded};
@@ -32,6 +36,7 @@ pub struct Session {
     pub terminal: bool,
     /// How long a command that changes something waits for another that does.
     pub lock_wait: Duration,
+    agent: OnceCell<Option<Client>>,
 }
 
 impl Session {
@@ -44,7 +49,7 @@ impl Session {
         };
         let terminal = std::io::stderr().is_terminal();
         let lock_wait = global.lock_wait.duration();
-        Ok(Self { config: Config::read(global)?, paint: Paint::new(colour), terminal, lock_wait })
+        Ok(Self { config: Config::read(global)?, paint: Paint::new(colour), terminal, lock_wait, agent: OnceCell::new() })
     }
 
     /// The world of this node.
@@ -65,9 +70,35 @@ impl Session {
         self.config.data_dir.join("store")
     }
 
-    /// The store for reading, as it is at this moment: without its lock, so that no command that changes something
+    /// Where an agent of this node listens.
+    pub fn socket(&self) -> PathBuf {
+        self.config.socket()
+    }
+
+    /// The agent of this node, when one runs.
+    pub async fn agent(&self) -> Option<&Client> {
+        self.agent.get_or_init(|| async { Client::find(&self.socket()).await }).await.as_ref()
+    }
+
+    /// What is on this node, as its agent sees it when one runs.
+    pub async fn observe(&self, world: &World, catalog: &Catalog) -> Result<LiveState> {
+        match self.agent().await {
+            Some(agent) => Ok(agent.live(catalog).await?),
+            None => Ok(observe(world, catalog).await),
+        }
+    }
+
+    /// The records for a command that changes something: those of the agent, which does it, or this process's own.
+    pub async fn store_to_change(&self) -> Result<Ledger> {
+        if self.agent().await.is_some() { self.store_to_read().await } else { self.store().await }
+    }
+
+    /// The store for reading, as it is at this moment: from the agent when one runs, or else without its lock, so that no command that changes something
     /// stands in the way, and without leaving a file behind.
     pub async fn store_to_read(&self) -> Result<Ledger> {
+        if let Some(agent) = self.agent().await {
+            return Ok(Ledger::new(agent.store(), Arc::new(SystemClock)));
+        }
         let dir = self.store_dir();
         let open = move || View::open(&dir, HistoryLimits::default(), Arc::new(SystemClock));
         let view = blocking(open).await?.map_err(Fault::from)?;

@@ -1,6 +1,6 @@
 //! The agent: its core on a virtual clock, against fakes; the command as a process, against fakes and for real.
 
-mod command;
+pub mod command;
 mod core;
 mod real_full_disk;
 mod real_libvirtd;

@@ -3,6 +3,7 @@
 mod contract;
 mod hostile;
 mod live;
+mod process;
 mod real_permissions;
 
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ impl Place {
         let store = Memory::new(clock.clone(), HistoryLimits::default());
         let api = Api::new(Arc::new(Plain::new(world, Ledger::new(Arc::new(store), clock))));
         let path = dir.path().join("s");
-        let socket = Socket::bind(&path).unwrap();
+        let socket = Socket::bind(&path, None).unwrap();
         let (end, ended) = oneshot::channel();
         let server = tokio::spawn(async move { socket.serve(api, async { drop(ended.await) }).await });
         let client = Client::builder().unix_socket(path).build().unwrap();

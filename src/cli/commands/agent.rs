@@ -3,16 +3,21 @@
 //! It holds the store for as long as it runs. Under systemd it says when it is ready, how it is, and that it is alive; it
 //! is alive when its own loop turns, not when this file's does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::agent::source::Source;
 use crate::agent::windows::Windows;
 use crate::agent::{Agent, Settings};
+use crate::api::Api;
+use crate::api::peer::group;
+use crate::api::serve::Socket;
 use crate::base::Fault;
 use crate::cli::args::AgentArgs;
 use crate::cli::error::{CliError, Exit, Result};
@@ -20,6 +25,8 @@ use crate::cli::session::Session;
 
 /// How often the state is told when no watchdog asks for it more often.
 const BEAT: Duration = Duration::from_secs(10);
+/// How often it is looked whether tasks have ended, when the agent ends.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Runs the agent.
 pub async fn run(session: &Session, args: &AgentArgs) -> Result {
@@ -32,6 +39,9 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
     let agent = Agent::new(session.world(), ledger, settings);
     tracing::info!(node = %session.config.node, sources = sources.len(), "the agent begins");
     let mut beside = JoinSet::new();
+    let api = Api::new(Arc::new(agent.clone()));
+    let (closing, closed) = oneshot::channel::<()>();
+    let server = serve(session, api.clone(), closed).await;
     for source in sources {
         let agent = agent.clone();
         beside.spawn(async move {
@@ -52,13 +62,34 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
             say(&[NotifyState::Stopping]);
             tracing::info!("stopping: what has begun is finished, nothing else begins");
             agent.stop();
+            api.close();
             core.await
         }
     };
+    while api.tasks().open() > 0 {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    drop(closing);
+    if let Some(server) = server {
+        // It has a moment to end what it answers.
+        let _ = server.await;
+    }
     beside.shutdown().await;
     ended.map_err(|e| Fault::other(format!("the agent broke off: {e}")))??;
     tracing::info!("the agent has ended");
     Ok(Exit::Done)
+}
+
+/// Serves the local API until `closed`; without it the agent does its work all the same.
+async fn serve(session: &Session, api: Api, closed: oneshot::Receiver<()>) -> Option<JoinHandle<()>> {
+    let path = session.socket();
+    match Socket::bind(&path, group().await) {
+        Ok(socket) => Some(tokio::spawn(socket.serve(api, async { drop(closed.await) }))),
+        Err(fault) => {
+            tracing::error!(%fault, "the local API is not served, and commands that change something wait for the agent");
+            None
+        }
+    }
 }
 
 fn sources(session: &Session, args: &AgentArgs) -> Result<Vec<Source>> {

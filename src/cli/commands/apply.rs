@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::by_agent::{accepted_by, by_agent};
 use super::plan::{Prepared, online, source_name};
 use crate::base::{Fault, FaultKind, Uid};
 use crate::cli::args::{Allow, Apply};
@@ -15,7 +16,6 @@ use crate::cli::render;
 use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, with_accepted};
 use crate::engine::execute::{Ending, Outcome, Run, execute};
-use crate::engine::observe::observe;
 use crate::engine::records::Acceptance;
 use crate::engine::recover::{self, Unfinished};
 use crate::kinds::Ref;
@@ -25,7 +25,7 @@ use crate::plan::model::{Action, Plan};
 /// Plans, asks, and applies.
 pub async fn run(session: &Session, args: &Apply) -> Result {
     let saved = saved_plan(&args.paths)?;
-    let ledger = session.store().await?;
+    let ledger = session.store_to_change().await?;
     let (prepared, plan) = match saved {
         Some(file) => bound(session, file, ledger).await?,
         None => {
@@ -37,13 +37,19 @@ pub async fn run(session: &Session, args: &Apply) -> Result {
     };
     if plan.is_empty() && prepared.unfinished.is_empty() {
         print!("{}", render::plan::text(&plan, Shown::Telling, session.paint));
-        accept(&prepared, &args.paths).await?;
+        match session.agent().await {
+            Some(agent) => accepted_by(agent, &prepared, &plan, accepted(&prepared, &args.paths)).await?,
+            None => drop(accept(&prepared, &args.paths).await?),
+        }
         return Ok(Exit::Done);
     }
     print!("{}", render::plan::text(&plan, Shown::Telling, session.paint));
     if !args.yes && !plan.is_empty() && !confirm("Apply this plan?")? {
         eprintln!("Nothing was changed.");
         return Ok(Exit::Error);
+    }
+    if let Some(agent) = session.agent().await {
+        return by_agent(session, agent, &prepared, &plan, accepted(&prepared, &args.paths)).await;
     }
     let uids = accept(&prepared, &args.paths).await?;
     let parallel = args.parallel.map_or(session.config.parallel, usize::from);
@@ -66,7 +72,7 @@ async fn bound(session: &Session, file: PlanFile, ledger: crate::engine::records
     let catalog = file.catalog()?;
     let accepted = ledger.accepted().await?;
     let world = session.world();
-    let live = with_accepted(observe(&world, &catalog).await, &accepted);
+    let live = with_accepted(session.observe(&world, &catalog).await?, &accepted);
     let prepared = Prepared {
         catalog,
         order: file.order.clone(),
@@ -96,8 +102,13 @@ async fn bound(session: &Session, file: PlanFile, ledger: crate::engine::records
 /// Accepts the manifests in force for this run; from here on each has a UID.
 pub async fn accept(prepared: &Prepared, paths: &[PathBuf]) -> Result<BTreeMap<Ref, Uid>> {
     let Some(ledger) = &prepared.ledger else { return Ok(BTreeMap::new()) };
+    Ok(ledger.accept(&accepted(prepared, paths)).await?)
+}
+
+/// What is to be accepted for this run.
+fn accepted(prepared: &Prepared, paths: &[PathBuf]) -> Vec<Acceptance> {
     let sources = Sources::of(paths);
-    let wanted: Vec<Acceptance> = prepared
+    let all = prepared
         .order
         .iter()
         .filter_map(|r| prepared.catalog.get(r))
@@ -106,9 +117,8 @@ pub async fn accept(prepared: &Prepared, paths: &[PathBuf]) -> Result<BTreeMap<R
             uid: prepared.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
             commit: None,
             resource: Arc::clone(resource),
-        })
-        .collect();
-    Ok(ledger.accept(&wanted).await?)
+        });
+    all.collect()
 }
 
 /// The paths given, and the names they are remembered by.
@@ -175,7 +185,7 @@ pub async fn finish(
     Ok(summary(&outcomes, &recovery, session))
 }
 
-fn summary(outcomes: &[Outcome], recovery: &[(Ref, Fault)], session: &Session) -> Exit {
+pub fn summary(outcomes: &[Outcome], recovery: &[(Ref, Fault)], session: &Session) -> Exit {
     let count = |f: fn(&Ending) -> bool| outcomes.iter().filter(|o| f(&o.ending)).count();
     let done = count(|e| matches!(e, Ending::Done));
     let waits = count(|e| matches!(e, Ending::Waits(_)));
@@ -199,7 +209,7 @@ fn summary(outcomes: &[Outcome], recovery: &[(Ref, Fault)], session: &Session) -
 }
 
 /// One line on what became of a resource.
-fn describe(outcome: &Outcome, paint: render::paint::Paint) -> String {
+pub fn describe(outcome: &Outcome, paint: render::paint::Paint) -> String {
     let name = &outcome.resource;
     match &outcome.ending {
         Ending::Done => {

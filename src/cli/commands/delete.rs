@@ -1,6 +1,7 @@
 //! `reeve delete`: takes resources out of the manifests in force and out of the world; data only when asked.
 
 use super::apply::{confirm, finish};
+use super::by_agent::by_agent;
 use super::plan::Prepared;
 use crate::base::Disruption;
 use crate::cli::args::Delete;
@@ -8,7 +9,6 @@ use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
 use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, with_accepted};
-use crate::engine::observe::observe;
 use crate::engine::recover::Unfinished;
 use crate::kinds::{Options, Ref};
 use crate::plan::live::Known;
@@ -18,11 +18,11 @@ pub async fn run(session: &Session, args: &Delete) -> Result {
     if !args.orphan.is_empty() {
         return super::volumes::delete_orphans(session, args).await;
     }
-    let ledger = session.store().await?;
+    let ledger = session.store_to_change().await?;
     let accepted = ledger.accepted().await?;
     let unfinished = Unfinished::read(&ledger).await?;
     let world = session.world();
-    let live = with_accepted(observe(&world, &accepted.catalog).await, &accepted);
+    let live = with_accepted(session.observe(&world, &accepted.catalog).await?, &accepted);
     let missing: Vec<String> = args
         .resources
         .iter()
@@ -56,6 +56,9 @@ pub async fn run(session: &Session, args: &Delete) -> Result {
     if !args.yes && !confirm(question)? {
         eprintln!("Nothing was changed.");
         return Ok(Exit::Error);
+    }
+    if let Some(agent) = session.agent().await {
+        return by_agent(session, agent, &prepared, &plan, Vec::new()).await;
     }
     let uids = std::collections::BTreeMap::new();
     finish(session, &prepared, &plan, &uids, session.config.parallel).await

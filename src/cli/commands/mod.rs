@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod agent;
 pub mod apply;
+pub mod by_agent;
 pub mod console;
 pub mod delete;
 pub mod describe;

@@ -4,7 +4,6 @@ use crate::cli::args::{Format, Observe};
 use crate::cli::error::{Exit, Result};
 use crate::cli::render;
 use crate::cli::session::{Session, with_accepted};
-use crate::engine::observe::observe;
 use crate::plan::live::LiveState;
 
 /// Observes and prints.
@@ -28,6 +27,6 @@ pub async fn run(session: &Session, args: &Observe) -> Result {
 pub async fn look(session: &Session) -> Result<(LiveState, crate::engine::records::AcceptedSet)> {
     let accepted = session.store_to_read().await?.accepted().await?;
     let world = session.world();
-    let live = observe(&world, &accepted.catalog).await;
+    let live = session.observe(&world, &accepted.catalog).await?;
     Ok((with_accepted(live, &accepted), accepted))
 }

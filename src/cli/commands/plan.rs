@@ -9,7 +9,6 @@ use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
 use crate::cli::render::plan::Shown;
 use crate::cli::session::{Session, read_live, with_accepted};
-use crate::engine::observe::observe;
 use crate::engine::records::{AcceptedSet, Ledger};
 use crate::engine::recover::Unfinished;
 use crate::kinds::{Catalog, Options, Ref, World};
@@ -128,7 +127,7 @@ pub async fn online(
         (desired.catalog, desired.order, Some(loaded))
     };
     add_unfinished(&mut order, &catalog, &unfinished);
-    let live = with_accepted(observe(&world, &catalog).await, &accepted);
+    let live = with_accepted(session.observe(&world, &catalog).await?, &accepted);
     let remove = match &loaded {
         Some(loaded) => pruned(&live, loaded, paths, allow)?,
         None => Vec::new(),

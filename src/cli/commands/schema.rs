@@ -34,6 +34,7 @@ fn write(dir: &Path) -> Result<()> {
     for kind in KindName::ALL {
         put(file(*kind), &document(*kind))?;
     }
+    put("openapi.json".into(), &crate::api::openapi::document())?;
     put("reeve.schema.json".into(), &all())
 }
 

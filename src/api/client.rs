@@ -1,0 +1,160 @@
+//! The other end of the socket: how a command asks the agent of this node.
+//!
+//! [`Client::find`] says whether an agent runs: one that answers. [`Remote`] is its store, for reading.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::problem::Problem;
+use super::types::{ApplyRequest, Health, KeptRecord, Look, RecordList, Task};
+use crate::base::{Fault, FaultKind};
+use crate::kinds::Catalog;
+use crate::plan::live::LiveState;
+use crate::store::{ChangeStream, Entry, Error, Lease, Listing, Revision, Store, Txn};
+
+/// How long an agent may take to say that it is there; it does so whatever hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An agent that answered.
+#[derive(Debug, Clone)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// The agent that answers at a socket, if one does: a socket that was left behind is no agent.
+    pub async fn find(path: &Path) -> Option<Self> {
+        let client = Self { path: path.to_owned() };
+        let asked = tokio::time::timeout(PATIENCE, client.send(Method::GET, "/v1/health", Vec::new())).await;
+        let (_, answer) = asked.ok()?.ok()?;
+        // Who is refused may still find out by the commands' own means.
+        serde_json::from_slice::<Health>(&answer).ok().filter(|health| health.ready).map(|_| client)
+    }
+
+    /// Its store, for reading.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(Remote(self.clone()))
+    }
+
+    /// What is on the node, for these manifests.
+    pub async fn live(&self, catalog: &Catalog) -> Result<LiveState, Fault> {
+        let look = Look { manifests: catalog.iter().map(|r| r.document()).collect() };
+        self.ask(Method::POST, "/v1/live", &look).await
+    }
+
+    /// Starts an apply.
+    pub async fn apply(&self, request: &ApplyRequest) -> Result<Task, Fault> {
+        self.ask(Method::POST, "/v1/apply", request).await
+    }
+
+    /// How far a task is.
+    pub async fn task(&self, id: &str) -> Result<Task, Fault> {
+        self.get(&format!("/v1/tasks/{id}")).await
+    }
+
+    /// What is at a path.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        self.read(Method::GET, path, Vec::new()).await
+    }
+
+    /// What is answered to a body.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Fault> {
+        let body = serde_json::to_vec(body).map_err(|e| self.broken(path, &e))?;
+        self.read(method, path, body).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, Fault> {
+        let (good, answer) = self.send(method, path, body).await?;
+        if good {
+            return serde_json::from_slice(&answer).map_err(|e| self.broken(path, &e));
+        }
+        let problem: Problem = serde_json::from_slice(&answer).map_err(|e| self.broken(path, &e))?;
+        Err(problem.into())
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(bool, Vec<u8>), Fault> {
+        let stream = UnixStream::connect(&self.path).await.map_err(|e| self.broken(path, &e))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(path, &e))?;
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(connection);
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "reeve");
+        let request = request.body(Body::from(body)).map_err(|e| self.broken(path, &e))?;
+        let answer = sender.send_request(request).await.map_err(|e| self.broken(path, &e))?;
+        let good = answer.status().is_success();
+        let bytes = to_bytes(Body::new(answer.into_body()), usize::MAX).await.map_err(|e| self.broken(path, &e))?;
+        Ok((good, bytes.into()))
+    }
+
+    fn broken(&self, path: &str, why: &dyn std::fmt::Display) -> Fault {
+        let message = format!("the agent at {} could not be asked for {path}: {why}", self.path.display());
+        Fault::new(FaultKind::Unavailable, message).help("see whether it runs; what it had begun it takes up again")
+    }
+}
+
+/// The store of an agent; nothing can be written to it.
+struct Remote(Client);
+
+impl Remote {
+    fn refuse<T>(&self) -> Result<T, Error> {
+        Err(Error::ReadOnly { path: self.0.path.clone() })
+    }
+}
+
+fn entry(record: KeptRecord) -> Entry {
+    let KeptRecord { key, value, created, modified, version } = record;
+    Entry { key: key.into(), value: value.into_bytes().into(), created, modified, version }
+}
+
+#[async_trait]
+impl Store for Remote {
+    async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
+        Ok(self.list(key).await?.entries.into_iter().find(|entry| *entry.key == *key))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Listing, Error> {
+        let prefix: String = url::form_urlencoded::byte_serialize(prefix.as_bytes()).collect();
+        let read = self.0.get::<RecordList>(&format!("/v1/records?prefix={prefix}")).await;
+        let list = read.map_err(|fault| Error::io("read", &self.0.path, std::io::Error::other(fault.message)))?;
+        Ok(Listing { entries: list.entries.into_iter().map(entry).collect(), revision: list.revision })
+    }
+
+    async fn commit(&self, _txn: Txn) -> Result<Revision, Error> {
+        self.refuse()
+    }
+
+    async fn watch(&self, _prefix: &str, _after: Revision) -> Result<ChangeStream, Error> {
+        self.refuse()
+    }
+
+    async fn lease_grant(&self, _name: &str, _owner: &str, _ttl: Duration) -> Result<Lease, Error> {
+        self.refuse()
+    }
+
+    async fn lease_renew(&self, _lease: &Lease) -> Result<Lease, Error> {
+        self.refuse()
+    }
+
+    async fn lease_release(&self, _lease: &Lease) -> Result<(), Error> {
+        self.refuse()
+    }
+
+    async fn lease_get(&self, _name: &str) -> Result<Option<Lease>, Error> {
+        self.refuse()
+    }
+}

@@ -1,0 +1,138 @@
+//! A real agent with its socket, and the commands that find it: they say what they say without one.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::agent::command::{Agent, domain, vm, wait, weight};
+use crate::cli::{Place, STORAGE};
+
+fn place() -> Place {
+    let place = Place::new();
+    std::fs::create_dir(place.path("storage")).unwrap();
+    place.write("manifests/local.yaml", STORAGE);
+    place.write("manifests/a.yaml", &vm("a", 100));
+    place
+}
+
+/// What the agent answers, head and all; nothing when none is there.
+fn ask(place: &Place, path: &str) -> Option<String> {
+    let mut stream = UnixStream::connect(place.path("data/reeve.sock")).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: reeve\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn json(place: &Place, path: &str) -> Value {
+    let answer = ask(place, path).expect("the agent answers");
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+/// An agent that has brought the machine `a`, and has nothing left to do.
+fn begin(place: &Place) -> Agent {
+    let agent = Agent::begin(place);
+    wait(place, "the socket", || ask(place, "/v1/health").is_some_and(|a| a.starts_with("HTTP/1.1 200")));
+    wait(place, "the machine", || weight(place, "a") == Some(100));
+    wait(place, "rest", || {
+        let conditions = &json(place, "/v1/resources/vm/a")["status"]["conditions"];
+        let all = conditions.as_array().cloned().unwrap_or_default();
+        let says = |aspect, truth| all.iter().any(|c| c["type"] == aspect && c["status"] == truth);
+        says("Ready", "True") && says("Progressing", "False")
+    });
+    agent
+}
+
+#[test]
+fn what_is_read_through_the_agent_is_byte_for_byte_the_same() {
+    let place = place();
+    let agent = begin(&place);
+    let words = [
+        "get", "get -o wide", "get -o json", "get vm/a -o yaml", "get volumes", "describe vm/a", "describe storage/local",
+        "events -o json", "events vm/a", "export", "plan", "plan -o json", "plan manifests --all", "diff manifests",
+    ];
+    let say = || words.map(|words| place.run(words)).map(|ran| (ran.status, ran.out, ran.err));
+    let through = say();
+    let metrics = ask(&place, "/metrics").unwrap();
+    assert_eq!(agent.end(), Some(0));
+    for route in ["/v1/live", "/v1/records"] {
+        assert!(metrics.contains(&format!("route=\"{route}\",status=\"200\"")), "nobody asked {route}: {metrics}");
+    }
+    for name in ["reconciles_total", "failures_total", "queue_waiting", "reconcile_seconds_total", "drifted", "store_revision"] {
+        assert!(metrics.contains(&format!("\nreeve_{name} ")), "{name} is missing: {metrics}");
+    }
+    assert!(!place.path("data/reeve.sock").exists(), "the socket was left behind");
+    for ((words, through), alone) in words.iter().zip(through).zip(say()) {
+        assert_eq!(through, alone, "reeve {words}");
+    }
+}
+
+#[test]
+fn apply_and_delete_through_the_agent_do_and_say_what_they_do_alone() {
+    let (with, alone) = (place(), place());
+    alone.expect(0, "apply manifests --yes");
+    let agent = begin(&with);
+    for (status, file, words) in [
+        (0, Some(vm("b", 7)), "apply by-hand --yes"),
+        (0, None, "apply by-hand --yes"),
+        (0, Some(vm("b", 8)), "apply by-hand --yes"),
+        (1, Some(vm("b", 8).replace("128Mi", "many")), "apply by-hand --yes"),
+        (1, None, "delete vm/none --yes"),
+        (0, None, "delete vm/b --yes"),
+    ] {
+        let ran = [&with, &alone].map(|place| {
+            if let Some(text) = &file {
+                place.write("by-hand/b.yaml", text);
+            }
+            let ran = place.expect(status, words);
+            (ran.out, ran.err, domain(place, "b").map(|b| b["configured"]["spec"]["cpu"].clone()))
+        });
+        assert_eq!(ran[0], ran[1], "reeve {words}");
+    }
+    let tasks = json(&with, "/v1/tasks");
+    assert!(tasks["tasks"].as_array().is_some_and(|all| all.len() >= 4), "{tasks}");
+    assert_eq!(agent.end(), Some(0));
+    with.expect(0, "plan");
+}
+
+#[test]
+fn health_is_answered_while_a_call_hangs_and_the_hung_task_goes_on_alone() {
+    let place = place();
+    let agent = begin(&place);
+    let text = std::fs::read_to_string(place.path("vms.json")).unwrap();
+    let mut state: Value = serde_json::from_str(&text).unwrap();
+    state["delay"] = 5_000.into();
+    std::fs::write(place.path("vms.json"), state.to_string()).unwrap();
+    place.write("by-hand/b.yaml", &vm("b", 7));
+    let mut apply = place.command("apply by-hand --yes", &[]);
+    let mut apply = apply.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let running = || json(&place, "/v1/tasks")["tasks"].as_array().unwrap().iter().any(|t| t["state"] == "running");
+    wait(&place, "the task", || running() && !json(&place, "/v1/tasks")["tasks"][0]["plan"].is_null());
+    for path in ["/v1/health", "/metrics", "/v1/events", "/v1/records"] {
+        assert!(ask(&place, path).unwrap().starts_with("HTTP/1.1 200"), "{path}");
+    }
+    assert!(running(), "the call has ended before health was answered");
+    // Who watches leaves, and the task goes on.
+    let pid = rustix::process::Pid::from_child(&apply);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(apply.wait().unwrap().code(), Some(2));
+    assert!(running(), "the task ended with who watched it");
+    wait(&place, "the end of the task", || !running());
+    assert_eq!(json(&place, "/v1/tasks")["tasks"][0]["state"], "done");
+    assert!(domain(&place, "b").is_some());
+    assert_eq!(agent.end(), Some(0));
+}
+
+#[test]
+fn a_socket_that_was_left_behind_is_no_agent() {
+    let place = place();
+    drop(begin(&place));
+    assert!(place.path("data/reeve.sock").exists(), "a killed agent leaves its socket");
+    assert!(place.expect(0, "get vm/a").out.contains("Ready"));
+    place.write("by-hand/b.yaml", &vm("b", 7));
+    place.expect(0, "apply by-hand --yes");
+    assert_eq!(begin(&place).end(), Some(0));
+}
