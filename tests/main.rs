@@ -1,8 +1,8 @@
 //! Every integration test, in one binary: one link, one run. A folder or file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
-mod api;
 mod agent;
+mod api;
 mod cli;
 mod container;
 mod convergence;

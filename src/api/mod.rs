@@ -51,6 +51,8 @@ struct Shared {
     tasks: Tasks,
     views: Views,
     metrics: Metrics,
+    /// Held between what is read of the store and what is accepted, and never while a driver works.
+    accepting: tokio::sync::Mutex<()>,
     closing: AtomicBool,
 }
 
@@ -62,6 +64,7 @@ impl Api {
             tasks: Tasks::default(),
             views: Views::default(),
             metrics: Metrics::default(),
+            accepting: tokio::sync::Mutex::default(),
             closing: AtomicBool::new(false),
         }))
     }

@@ -128,7 +128,7 @@ async fn take_in(
     fits: impl FnOnce(&[Ref]) -> Result<(), Problem>,
 ) -> Result<Accepted, Problem> {
     // Between what is read here and what is accepted nobody else may change it.
-    let _turn = api.0.turn.lock().await;
+    let _accepting = api.0.accepting.lock().await;
     let ledger = api.node().ledger();
     let base = ledger.accepted().await?;
     let (desired, warnings) = tokio::task::block_in_place(|| read(text, &base.catalog))?;
@@ -137,7 +137,8 @@ async fn take_in(
     if manner.dry_run {
         return Ok(Accepted { accepted: BTreeMap::new(), resources, warnings });
     }
-    let acceptance = |resource: &Arc<_>| Acceptance { resource: Arc::clone(resource), source: None, uid: None, commit: None };
+    let acceptance =
+        |resource: &Arc<_>| Acceptance { resource: Arc::clone(resource), source: None, uid: None, commit: None };
     let wanted: Vec<Acceptance> = desired.order.iter().filter_map(|r| desired.catalog.get(r)).map(acceptance).collect();
     let uids = ledger.accept(&wanted).await?;
     api.node().changed(&desired.order);

@@ -49,7 +49,13 @@ impl Session {
         };
         let terminal = std::io::stderr().is_terminal();
         let lock_wait = global.lock_wait.duration();
-        Ok(Self { config: Config::read(global)?, paint: Paint::new(colour), terminal, lock_wait, agent: OnceCell::new() })
+        Ok(Self {
+            config: Config::read(global)?,
+            paint: Paint::new(colour),
+            terminal,
+            lock_wait,
+            agent: OnceCell::new(),
+        })
     }
 
     /// The world of this node.

@@ -51,8 +51,20 @@ fn what_is_read_through_the_agent_is_byte_for_byte_the_same() {
     let place = place();
     let agent = begin(&place);
     let words = [
-        "get", "get -o wide", "get -o json", "get vm/a -o yaml", "get volumes", "describe vm/a", "describe storage/local",
-        "events -o json", "events vm/a", "export", "plan", "plan -o json", "plan manifests --all", "diff manifests",
+        "get",
+        "get -o wide",
+        "get -o json",
+        "get vm/a -o yaml",
+        "get volumes",
+        "describe vm/a",
+        "describe storage/local",
+        "events -o json",
+        "events vm/a",
+        "export",
+        "plan",
+        "plan -o json",
+        "plan manifests --all",
+        "diff manifests",
     ];
     let say = || words.map(|words| place.run(words)).map(|ran| (ran.status, ran.out, ran.err));
     let through = say();
@@ -61,7 +73,9 @@ fn what_is_read_through_the_agent_is_byte_for_byte_the_same() {
     for route in ["/v1/live", "/v1/records"] {
         assert!(metrics.contains(&format!("route=\"{route}\",status=\"200\"")), "nobody asked {route}: {metrics}");
     }
-    for name in ["reconciles_total", "failures_total", "queue_waiting", "reconcile_seconds_total", "drifted", "store_revision"] {
+    for name in
+        ["reconciles_total", "failures_total", "queue_waiting", "reconcile_seconds_total", "drifted", "store_revision"]
+    {
         assert!(metrics.contains(&format!("\nreeve_{name} ")), "{name} is missing: {metrics}");
     }
     assert!(!place.path("data/reeve.sock").exists(), "the socket was left behind");

@@ -108,16 +108,12 @@ pub async fn accept(prepared: &Prepared, paths: &[PathBuf]) -> Result<BTreeMap<R
 /// What is to be accepted for this run.
 fn accepted(prepared: &Prepared, paths: &[PathBuf]) -> Vec<Acceptance> {
     let sources = Sources::of(paths);
-    let all = prepared
-        .order
-        .iter()
-        .filter_map(|r| prepared.catalog.get(r))
-        .map(|resource| Acceptance {
-            source: resource.places.file.as_deref().and_then(|f| sources.find(f)),
-            uid: prepared.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
-            commit: None,
-            resource: Arc::clone(resource),
-        });
+    let all = prepared.order.iter().filter_map(|r| prepared.catalog.get(r)).map(|resource| Acceptance {
+        source: resource.places.file.as_deref().and_then(|f| sources.find(f)),
+        uid: prepared.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
+        commit: None,
+        resource: Arc::clone(resource),
+    });
     all.collect()
 }
 
@@ -185,6 +181,7 @@ pub async fn finish(
     Ok(summary(&outcomes, &recovery, session))
 }
 
+/// Says how many steps ended how, and gives the exit status for that.
 pub fn summary(outcomes: &[Outcome], recovery: &[(Ref, Fault)], session: &Session) -> Exit {
     let count = |f: fn(&Ending) -> bool| outcomes.iter().filter(|o| f(&o.ending)).count();
     let done = count(|e| matches!(e, Ending::Done));
