@@ -60,6 +60,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Text(text) = Text::from_request(request, state).await?;
+        // An array would do for a type whose fields may all be left out.
+        if !text.trim_start().starts_with('{') {
+            return Err(Problem::bad("the body is not the JSON this route takes: it is no object"));
+        }
         let mut reader = serde_json::Deserializer::from_str(&text);
         let value = serde_path_to_error::deserialize(&mut reader)
             .map_err(|e| Problem::bad(format!("the body is not the JSON this route takes: {e}")))?;

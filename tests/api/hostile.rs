@@ -69,7 +69,11 @@ async fn a_thousand_resources_are_listed_to_a_hundred_clients() {
     let asks = (0..100).map(|n| {
         let place = &place;
         async move {
-            let path = if n % 2 == 0 { "/v1/resources" } else { "/v1/resources?kind=volume&label=odd=false" };
+            let path = if n % 2 == 0 {
+                "/v1/resources?kind=storage,volume"
+            } else {
+                "/v1/resources?kind=volume&label=odd=false"
+            };
             let answer = place.send(Method::GET, path, Body::from("")).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
             let want = if n % 2 == 0 { 1000 } else { 500 };
