@@ -53,9 +53,9 @@ impl From<&Diagnostic> for Finding {
 pub struct Problem {
     /// Which sort of problem it is: `urn:reeve:problem:` and a stable word.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Box<str>,
     /// The sort in words.
-    pub title: String,
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What was attempted and what was said.
@@ -72,8 +72,8 @@ impl Problem {
     /// A problem of a sort.
     pub fn new(status: StatusCode, word: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:reeve:problem:{word}"),
-            title: title.to_owned(),
+            kind: format!("urn:reeve:problem:{word}").into(),
+            title: title.into(),
             status: status.as_u16(),
             detail: detail.into(),
             help: None,
