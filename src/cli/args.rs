@@ -80,6 +80,11 @@ pub enum Command {
         after_help = "Example:\n  reeve diff manifests/\n\nExit status: 0 no difference, 2 differences, 1 error."
     )]
     Diff(DiffArgs),
+    /// Show what is no longer as it was applied, and the edit of the manifests that would accept it
+    #[command(
+        after_help = "Examples:\n  reeve drift\n  reeve drift manifests/ --patch | git apply\n\nExit status: 0 nothing has drifted, 2 something has, 1 error."
+    )]
+    Drift(DriftArgs),
     /// Bring this node to what the manifests say
     #[command(
         after_help = "Examples:\n  reeve apply manifests/\n  reeve apply manifests/ --yes --allow restart\n  reeve apply plan.json\n\nExit status: 0 done, 2 something waits or failed to converge for a stated reason, 1 error."
@@ -257,6 +262,20 @@ pub struct DiffArgs {
     /// Files and folders with manifests; `-` reads standard input
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Compare with a state written by `reeve observe -o json`, without a host
+    #[arg(long, value_name = "FILE")]
+    pub live: Option<PathBuf>,
+}
+
+/// `reeve drift`.
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// Files and folders with manifests; what was accepted when left out
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Print a patch that makes the manifests say what there is, for `git apply`
+    #[arg(long)]
+    pub patch: bool,
     /// Compare with a state written by `reeve observe -o json`, without a host
     #[arg(long, value_name = "FILE")]
     pub live: Option<PathBuf>,

@@ -102,6 +102,7 @@ async fn run_async(session: &Session, command: &Command) -> Result {
     match command {
         Command::Plan(args) => c::plan::run(session, args).await,
         Command::Diff(args) => c::diff::run(session, args).await,
+        Command::Drift(args) => c::drift::run(session, args).await,
         Command::Apply(args) => c::apply::run(session, args).await,
         Command::Delete(args) => c::delete::run(session, args).await,
         Command::Get(args) => c::get::run(session, args).await,

@@ -52,6 +52,14 @@ impl Session {
         World::open(self.config.reach())
     }
 
+    /// The same, with its machines being read already while the caller goes on to store and manifests.
+    pub async fn world_ahead(&self) -> World {
+        let world = self.world();
+        readers().await;
+        world.vms.read_ahead();
+        world
+    }
+
     /// Where the store is.
     pub fn store_dir(&self) -> PathBuf {
         self.config.data_dir.join("store")
@@ -111,6 +119,18 @@ impl Session {
             eprint!("{}", super::render::diagnostics::text(found, self.paint.on()));
         }
     }
+}
+
+/// Makes the threads that read store and manifests, and lets each of them read a little.
+///
+/// While a shared library is being loaded, no other thread can note down what is to be done at its end, which each does
+/// when it uses something of its own for the first time: those that read would stand still until libvirt is loaded.
+async fn readers() {
+    let read = manifest::ready;
+    read();
+    rayon::broadcast(|_| read());
+    // It is only lost time when it fails.
+    let _ = tokio::task::spawn_blocking(read).await;
 }
 
 /// Does work that waits for the disk where it delays nothing else.

@@ -7,10 +7,12 @@
 //! nodes       check     every node against its shape: fields, types, rules; gives the JSON value
 //! value       resolve   the typed spec, and where each of its fields stands
 //! wrong value partial   what else a resource with wrong fields says, so that it is told in the same run
+//! text        edit      the same text with other values, comments kept
 //! everything  load      all files and documents in parallel, in a stable order; two of one name
 //! ```
 
 mod check;
+pub mod edit;
 mod envelope;
 mod found;
 mod load;
@@ -22,7 +24,7 @@ mod scalar;
 mod source;
 mod suggest;
 
-pub use load::{Loaded, SourceFile, load, load_str};
+pub use load::{Loaded, SourceFile, load, load_str, ready};
 pub use partial::STAND_IN;
 pub use source::{MOST_BYTES, STDIN, input};
 pub use suggest::nearest;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod drift;
 mod host;
 mod offline;
 mod readers;

@@ -29,8 +29,7 @@ pub async fn run(session: &Session, args: &Apply) -> Result {
     let (prepared, plan) = match saved {
         Some(file) => bound(session, file, ledger).await?,
         None => {
-            let world = session.world();
-            world.vms.read_ahead();
+            let world = session.world_ahead().await;
             let prepared = online(session, &args.paths, args.allow, ledger, world).await?;
             let plan = prepared.plan();
             (prepared, plan)

@@ -8,6 +8,7 @@ pub mod delete;
 pub mod describe;
 pub mod diff;
 pub mod doctor;
+pub mod drift;
 pub mod events;
 pub mod explain;
 pub mod export;

@@ -79,20 +79,11 @@ pub async fn prepare(session: &Session, paths: &[PathBuf], live: Option<&Path>, 
         Some(live) => offline(session, paths, live, allow),
         None => {
             // Looking takes longest, so it begins first; a reader needs no more than what was there at some moment.
-            // The threads that read manifests exist before it begins: a thread made while libvirt is being loaded would wait for
-            // the loading to end.
-            let world = session.world();
-            readers();
-            world.vms.read_ahead();
+            let world = session.world_ahead().await;
             let ledger = session.store_to_read().await?;
             online(session, paths, allow, ledger, world).await
         }
     }
-}
-
-/// Makes the threads that manifests are read by.
-fn readers() {
-    rayon::join(|| (), || ());
 }
 
 fn offline(session: &Session, paths: &[PathBuf], live: &Path, allow: Allow) -> Result<Prepared> {
