@@ -38,6 +38,9 @@ macro_rules! contract {
 /// Runs one case; says why it does not apply, where the driver declares that it lacks what the case is about.
 type Play = fn(Subject) -> Option<String>;
 
+/// Some of the cases by name.
+type Cases = &'static [(&'static str, Play)];
+
 /// Runs every case on a fresh subject each, says what was run, and gives the number of those that do not apply.
 fn contract(server: &str, subject: impl Fn() -> Subject) -> usize {
     contract_of(CASES, server, subject)
@@ -47,12 +50,12 @@ fn contract(server: &str, subject: impl Fn() -> Subject) -> usize {
 const HALF: &str = "snapshots_come_and_go";
 
 /// The first and the second half of the contract, for servers that need minutes for either.
-fn halves() -> (&'static [(&'static str, Play)], &'static [(&'static str, Play)]) {
+fn halves() -> (Cases, Cases) {
     CASES.split_at(CASES.iter().position(|(name, _)| *name == HALF).unwrap())
 }
 
 /// The same for some of the cases.
-fn contract_of(cases: &[(&str, Play)], server: &str, subject: impl Fn() -> Subject) -> usize {
+fn contract_of(cases: Cases, server: &str, subject: impl Fn() -> Subject) -> usize {
     let mut others = Vec::new();
     for (name, case) in cases {
         let begun = std::time::Instant::now();
