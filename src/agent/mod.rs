@@ -13,6 +13,7 @@
 //!
 //! [`Agent`] is a handle that can be cloned; whoever serves requests (a socket, a test) holds one.
 
+mod balloons;
 pub mod counters;
 mod guests;
 pub mod looks;

@@ -119,7 +119,7 @@ async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<Ve
 }
 
 /// What is done about differences of a resource, as the source says that it came from.
-fn policy(agent: &Agent, wanted: &Wanted, key: &Ref) -> Reconcile {
+pub fn policy(agent: &Agent, wanted: &Wanted, key: &Ref) -> Reconcile {
     let source = wanted.set.facts.get(key).and_then(|facts| facts.source.as_ref());
     source.and_then(|source| agent.0.settings.policies.get(source)).copied().unwrap_or(Reconcile::Enforce)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reeve::agent::windows::Window;
-use reeve::base::{Disruption, FaultKind};
+use reeve::base::{Disruption, FaultKind, Size};
 use reeve::drivers::guest::Stop;
 use reeve::drivers::guest::fake::Trouble;
 use reeve::engine::publish::Aspect;
@@ -172,4 +172,31 @@ fn what_needs_a_restart_waits_for_its_window() {
     stage.seconds(120);
     assert_eq!(restarts(&stage), 1);
     assert_eq!(stage.odd(&vm), Vec::<String>::new());
+}
+
+#[test]
+fn guests_lend_memory_while_the_host_is_short_and_are_as_declared() {
+    let mut stage = Stage::new(31);
+    let mut spec = guest(100, &["root"]);
+    spec["memory"] = json!({"size": "2Gi", "balloonMin": "1Gi"});
+    let vm = stage.say("vm/a", spec);
+    stage.say("vm/b", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    stage.guests.forget_calls();
+    let balance = |stage: &Stage| {
+        (0..10).for_each(|_| super::stage::block_on(stage.agent.balance_memory()).unwrap());
+        stage.guests.memory_of("a").unwrap()
+    };
+    stage.guests.host_memory(Size(16 << 30), Size(1 << 30));
+    assert_eq!(balance(&stage), Size(1 << 30), "it lends all it may");
+    assert!(stage.guests.calls().iter().all(|call| call.starts_with("lend a ")), "{:?}", stage.guests.calls());
+    stage.seconds(700);
+    assert!(stage.plan().is_empty(), "what it lends is no difference: {:#?}", stage.plan().steps);
+    assert_eq!(stage.odd(&vm), Vec::<String>::new());
+    stage.guests.host_memory(Size(16 << 30), Size(8 << 30));
+    assert_eq!(balance(&stage), Size(2 << 30), "it gets it back");
+    stage.guests.forget_calls();
+    balance(&stage);
+    assert_eq!(stage.guests.calls(), Vec::<String>::new());
 }

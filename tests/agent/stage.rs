@@ -222,7 +222,7 @@ fn storage(dir: &tempfile::TempDir) -> Arc<FakeStorage> {
 }
 
 /// The result of what needs no time to pass.
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     loop {
         if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

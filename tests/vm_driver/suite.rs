@@ -576,8 +576,29 @@ async fn scalars(case: &mut Case<'_>) {
     case.will_see("cat /sys/devices/system/cpu/present", "0-1").await;
     case.live(&["memory.size"], |m| m.spec.memory.get_or_insert_default().size = Some(Size::mib(200))).await;
     case.live(&["memory.size"], |m| m.spec.memory.get_or_insert_default().size = Some(Size::mib(320))).await;
+    balloon(case).await;
     case.live(&["description"], |m| m.spec.description = Some("<new> & \"words\"\n".into())).await;
     case.live(&["description"], |m| m.spec.description = None).await;
+}
+
+/// A running guest lends memory and gets it back; what it is configured with stays.
+async fn balloon(case: &mut Case<'_>) {
+    let domain = case.found().await;
+    let balloons = case.subject.driver().balloons().unwrap();
+    let target = case.target();
+    for size in [256, 320] {
+        balloons.lend(&target, Size::mib(size)).await.unwrap();
+        let mut now = None;
+        for _ in 0..300 {
+            now = balloons.shared(&[domain.uuid]).await.unwrap().guests.get(&domain.uuid).copied();
+            if now == Some(Size::mib(size)) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(now, Some(Size::mib(size)));
+    }
+    assert_eq!(case.found().await.configured, domain.configured);
 }
 
 async fn media(case: &mut Case<'_>) {

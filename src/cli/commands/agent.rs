@@ -41,6 +41,8 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
     }
     let guests = agent.clone();
     beside.spawn(async move { match guests.follow_guests().await {} });
+    let memory = agent.clone();
+    beside.spawn(async move { match memory.follow_memory().await {} });
     let told = agent.clone();
     beside.spawn(async move { tell(&told).await });
     let turns = agent.clone();

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::base::secret::SecretString;
-use crate::base::{Fault, FaultKind, Mark, Name, Uid};
+use crate::base::{Fault, FaultKind, Mark, Name, Size, Uid};
 use crate::drivers::storage::{Attachment, Format};
 use crate::kinds::vm::{Accelerator, VmSpec};
 
@@ -373,6 +373,33 @@ pub trait VmDriver: Send + Sync {
     fn agent(&self) -> Option<&dyn GuestAgent> {
         None
     }
+
+    /// The memory that running guests can lend the host, where the hypervisor has balloons.
+    fn balloons(&self) -> Option<&dyn Balloons> {
+        None
+    }
+}
+
+/// How much memory there is to share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shared {
+    /// What the host has.
+    pub total: Size,
+    /// What the host could give without swapping.
+    pub available: Size,
+    /// What the guests that were asked about and run have now.
+    #[serde(default)]
+    pub guests: BTreeMap<Uuid, Size>,
+}
+
+/// Memory that moves between running guests and their host; what a guest is configured with stays.
+#[async_trait]
+pub trait Balloons: Send + Sync {
+    /// What the host has, and each of these guests that runs.
+    async fn shared(&self, guests: &[Uuid]) -> Result<Shared, Fault>;
+    /// Asks a running guest to have so much; it gets there in its own time.
+    async fn lend(&self, target: &Target<'_>, size: Size) -> Result<(), Fault>;
 }
 
 /// A moment a machine can be taken back to.

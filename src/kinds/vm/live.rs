@@ -190,6 +190,9 @@ impl See<'_, '_> {
             drop_foreign(&mut spec, domain, ours);
             resolve_aliases(&mut spec, ours);
             remember(&mut spec, ours);
+            if configured.is_some() {
+                forgive_loan(&mut spec, ours);
+            }
         } else if !domain.power.active() {
             spec.run_strategy = Some(RunStrategy::Manual);
         }
@@ -301,6 +304,16 @@ fn remember(spec: &mut VmSpec, ours: &VmSpec) {
     spec.stop_timeout = ours.stop_timeout;
     spec.memory.get_or_insert_default().balloon_min = ours.memory.as_ref().and_then(|m| m.balloon_min);
     spec.display.get_or_insert_default().password = ours.display.as_ref().and_then(|d| d.password.clone());
+}
+
+/// Counts what a running guest lends its host as memory that it has; more than it may lend is a difference.
+fn forgive_loan(spec: &mut VmSpec, ours: &VmSpec) {
+    let (meant, Some(now)) = (ours.memory(), &mut spec.memory) else { return };
+    let Some(least) = meant.balloon_min else { return };
+    if now.balloon() && (least..meant.size()).contains(&now.size()) {
+        now.size = Some(meant.size());
+        now.max = now.max.filter(|max| *max != meant.size());
+    }
 }
 
 fn odd(domain: &Domain, record: Option<&Record>) -> Oddities {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reeve::base::{Clock, Fault, FaultKind};
 use reeve::drivers::guest::fake::Fake;
-use reeve::drivers::guest::{Capabilities, Changed, Domain, Machine, Record, SecretValues, Target, VmDriver};
+use reeve::drivers::guest::{Balloons, Capabilities, Changed, Domain, Machine, Record, SecretValues, Target, VmDriver};
 use reeve::drivers::storage::fake::Fake as FakeStorage;
 use reeve::store::{ChangeStream, Entry, Error, Lease, Listing, Memory, Revision, Store, Txn};
 use uuid::Uuid;
@@ -296,6 +296,10 @@ impl VmDriver for ChaosVms {
 
     async fn console(&self, target: &Target<'_>) -> Result<PathBuf, Fault> {
         self.inner.console(target).await
+    }
+
+    fn balloons(&self) -> Option<&dyn Balloons> {
+        self.inner.balloons()
     }
 }
 

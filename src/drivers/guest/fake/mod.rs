@@ -17,8 +17,10 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use self::state::{Entry, Kept};
-use super::{Capabilities, Changed, Domain, Machine, Power, Record, SecretValues, Stop, Target, VmDriver};
-use crate::base::{Fault, FaultKind, Name};
+use super::{
+    Balloons, Capabilities, Changed, Domain, Machine, Power, Record, SecretValues, Shared, Stop, Target, VmDriver,
+};
+use crate::base::{Fault, FaultKind, Name, Size};
 use crate::kinds::vm::Accelerator;
 
 /// What goes wrong with one call.
@@ -50,6 +52,8 @@ struct Inner {
     deaf: Vec<String>,
     /// Paths whose hotplug the guest refuses.
     stiff: Vec<String>,
+    /// What the host has, and what of it is available when no guest lends anything.
+    memory: (Size, Size),
 }
 
 impl Fake {
@@ -91,6 +95,16 @@ impl Fake {
     /// Lets a guest refuse to take a change at `path` while it runs.
     pub fn stiffen(&self, path: &str) {
         self.open().stiff.push(path.to_owned());
+    }
+
+    /// Says how much memory the host has, and how much of it is available while no guest lends any.
+    pub fn host_memory(&self, total: Size, available: Size) {
+        self.open().memory = (total, available);
+    }
+
+    /// What a running guest has.
+    pub fn memory_of(&self, name: &str) -> Option<Size> {
+        self.open().kept.domains.get(name).and_then(Entry::memory)
     }
 
     /// Lets a guest shut itself down, crash, or be switched off by someone else.
@@ -215,6 +229,29 @@ impl Inner {
 }
 
 #[async_trait]
+impl Balloons for Fake {
+    async fn shared(&self, guests: &[Uuid]) -> Result<Shared, Fault> {
+        let inner = self.open();
+        let of = |e: &Entry| Some((e.uuid, e.memory()?));
+        let lent = |e: &Entry| e.memory().map_or(0, |now| e.configured.spec.memory().size().0.saturating_sub(now.0));
+        let (total, available) = inner.memory;
+        let available = Size(available.0 + inner.kept.domains.values().map(lent).sum::<u64>());
+        let guests = inner.kept.domains.values().filter(|e| guests.contains(&e.uuid)).filter_map(of).collect();
+        Ok(Shared { total, available, guests })
+    }
+
+    async fn lend(&self, target: &Target<'_>, size: Size) -> Result<(), Fault> {
+        self.call(format!("lend {} {size}", target.name), |inner| {
+            if let Some(running) = &mut inner.entry(target)?.running {
+                running.spec.memory.get_or_insert_default().size = Some(size);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
 impl VmDriver for Fake {
     fn name(&self) -> &'static str {
         "fake"
@@ -286,6 +323,10 @@ impl VmDriver for Fake {
             Ok(())
         })
         .await
+    }
+
+    fn balloons(&self) -> Option<&dyn Balloons> {
+        Some(self)
     }
 
     async fn start(&self, target: &Target<'_>) -> Result<(), Fault> {

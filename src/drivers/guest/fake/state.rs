@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::{Domain, Machine, Power, Record, Snapshot, Stop};
-use crate::base::Name;
+use crate::base::{Name, Size};
 use crate::kinds::vm::{Accelerator, VmSpec};
 
 /// What `q35` is here.
@@ -89,6 +89,11 @@ impl Entry {
 }
 
 impl Entry {
+    /// What it has while it runs.
+    pub fn memory(&self) -> Option<Size> {
+        self.running.as_ref().filter(|_| self.power == Power::Running).map(|m| m.spec.memory().size())
+    }
+
     /// A machine that was just defined.
     pub fn new(uuid: Uuid, machine: &Machine, record: &Record) -> Self {
         Self {

@@ -15,7 +15,7 @@ use crate::base::{Fault, FaultKind};
 use crate::drivers::guest::{Machine, Power, Record, SecretValues};
 
 /// Starting may take long where a lot of memory is made ready.
-const START_DEADLINE: Duration = Duration::from_secs(180);
+pub const START_DEADLINE: Duration = Duration::from_secs(180);
 /// How often is looked whether a guest went down.
 const POLL: Duration = Duration::from_millis(200);
 /// A guest may miss the button while it boots, so it is pressed again after this long.

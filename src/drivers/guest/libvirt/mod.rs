@@ -18,6 +18,7 @@
 //! ```
 
 mod agent;
+mod balloon;
 mod cache;
 mod capabilities;
 pub mod connection;
@@ -52,7 +53,8 @@ pub use error::Failure;
 pub use library::load;
 
 use super::{
-    Capabilities, Changed, Domain, Glance, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target, VmDriver,
+    Balloons, Capabilities, Changed, Domain, Glance, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target,
+    VmDriver,
 };
 use crate::base::{Fault, FaultKind, Uid};
 use crate::kinds::vm::Accelerator;
@@ -268,6 +270,10 @@ impl VmDriver for Libvirt {
     }
 
     fn agent(&self) -> Option<&dyn GuestAgent> {
+        Some(self)
+    }
+
+    fn balloons(&self) -> Option<&dyn Balloons> {
         Some(self)
     }
 }
