@@ -19,8 +19,7 @@ pub struct LvmOptions {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-reeve-example" = ["/dev/disk/by-id/ata-A"]))]
     pub devices: Vec<String>,
-    /// What every volume's size is a multiple of, a power of two from 1Mi to 1Gi; a group that is there must have
-    /// extents of this size or of a part of it.
+    /// What every volume's size is a multiple of, a power of two from 1Mi to 1Gi; the group's extents must divide it.
     #[serde(default = "extent")]
     pub extent_size: Size,
     /// Whether new space is filled with zeroes, so that no guest reads what another one left on it.

@@ -16,8 +16,7 @@ pub struct LvmThinOptions {
     /// The thin pool in it. It cannot be changed later.
     #[schemars(length(max = 60), extend("x-reeve-example" = "thin"))]
     pub pool: String,
-    /// Whether a pool that is not there may be made in the group's free space, and a group that is not there of
-    /// `devices`, which must be empty; nothing else is ever formatted.
+    /// Whether a pool that is missing may be made, and its group of `devices`, which must be empty; nothing else ever is.
     #[serde(default)]
     pub initialize: bool,
     /// The devices to make the group of, absolute paths.
@@ -27,8 +26,7 @@ pub struct LvmThinOptions {
     /// The size of a pool that is made; left out: nine tenths of what is free in the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// What every volume's size is a multiple of, a power of two from 1Mi to 1Gi; a group that is there must have
-    /// extents of this size or of a part of it.
+    /// What every volume's size is a multiple of, a power of two from 1Mi to 1Gi; the group's extents must divide it.
     #[serde(default = "extent")]
     pub extent_size: Size,
     /// How full, in percent, the pool's data or metadata may be for a new volume, snapshot or clone, or a larger volume.
