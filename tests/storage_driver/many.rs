@@ -27,7 +27,7 @@ pub async fn a_thousand_volumes_are_listed_at_once(s: Rc<Subject>) {
 }
 
 pub async fn many_are_made_at_the_same_time(s: Rc<Subject>) {
-    let made = join_all((0..40).map(|i| {
+    let made = join_all((0..s.crowd).map(|i| {
         let s = s.clone();
         let format = s.near([Format::Raw, Format::Qcow2, Format::Subvol][i % 3]);
         async move { s.make(&format!("v-{i}"), format, s.size(1), &owner(&format!("vm/{i}"))).await.unwrap().name }
@@ -40,7 +40,7 @@ pub async fn many_are_made_at_the_same_time(s: Rc<Subject>) {
 
 pub async fn one_name_is_made_once(s: Rc<Subject>) {
     let us = owner("vm/a");
-    let made = join_all((0..20).map(|_| s.make("v", s.near(Format::Qcow2), s.size(1), &us))).await;
+    let made = join_all((0..s.crowd.min(20)).map(|_| s.make("v", s.near(Format::Qcow2), s.size(1), &us))).await;
     for info in made {
         assert_eq!(info.unwrap().mark.as_ref(), Some(&us));
     }
@@ -48,7 +48,7 @@ pub async fn one_name_is_made_once(s: Rc<Subject>) {
 }
 
 pub async fn of_two_owners_one_gets_the_name(s: Rc<Subject>) {
-    for round in 0..10 {
+    for round in 0..s.rounds {
         let (name, owners) = (format!("v-{round}"), [owner("vm/a"), owner("vm/b")]);
         let made = join_all(owners.iter().map(|o| s.make(&name, s.near(Format::Raw), s.size(1), o))).await;
         let winner = s.storage.find(&name).await.unwrap().unwrap().mark.unwrap();
@@ -63,7 +63,7 @@ pub async fn of_two_owners_one_gets_the_name(s: Rc<Subject>) {
 
 pub async fn making_and_deleting_at_the_same_time_ends_well(s: Rc<Subject>) {
     let us = owner("vm/a");
-    for _ in 0..10 {
+    for _ in 0..s.rounds {
         let (made, deleted) =
             tokio::join!(s.make("v", s.near(Format::Subvol), s.size(1), &us), s.storage.delete("v", &us, s.size(1)));
         made.unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use reeve::base::secret::Secrets;
 use reeve::base::{Fault, FaultKind, Mark, Name, Size, Uid};
@@ -50,6 +51,12 @@ pub struct Subject {
     pub much: u64,
     /// How many volumes there are in a listing that must be quick.
     pub many: usize,
+    /// How many volumes are made at the same time.
+    pub crowd: usize,
+    /// How often what may go wrong by chance is tried.
+    pub rounds: usize,
+    /// How long a case may take.
+    pub patience: Duration,
     /// Why the case does not apply.
     pub inapplicable: RefCell<Option<String>>,
     /// Room for images and the like.
@@ -111,6 +118,9 @@ impl Subject {
             unit: Size::mib(1),
             much: 3072,
             many: 1000,
+            crowd: 40,
+            rounds: 10,
+            patience: Duration::from_secs(120),
             inapplicable: RefCell::default(),
             scratch: tempfile::tempdir().unwrap(),
             _root: None,

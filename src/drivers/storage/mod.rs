@@ -7,6 +7,8 @@ pub mod dir;
 pub mod fake;
 mod header;
 mod lock;
+pub mod lvm;
+pub mod lvmthin;
 mod offload;
 mod pool;
 mod qcow2;
@@ -362,7 +364,8 @@ pub struct OptionProblem {
 }
 
 /// Every storage type.
-pub static TYPES: &[&dyn StorageType] = &[&dir::DirType, &zfs::ZfsType, &fake::FakeType];
+pub static TYPES: &[&dyn StorageType] =
+    &[&dir::DirType, &lvm::LvmType, &lvmthin::LvmThinType, &zfs::ZfsType, &fake::FakeType];
 
 /// The storage type of that name.
 pub fn find(driver: &str) -> Option<&'static dyn StorageType> {

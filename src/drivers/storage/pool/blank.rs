@@ -34,6 +34,12 @@ impl Blank {
     }
 }
 
+/// Why a device of a manifest cannot be one, or `None` when it can.
+pub fn bad_device(device: &str) -> Option<String> {
+    let bad = !device.starts_with('/') || device.chars().any(char::is_control) || device.contains("/../");
+    bad.then(|| format!("the device {device:?} is no absolute path"))
+}
+
 fn prove(path: &Path) -> Result<File, Fault> {
     let doing = || format!("cannot look at the device {}", path.display());
     let lock = File::open(path).attempt(doing)?;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::blank::Blank;
+pub use self::blank::{Blank, bad_device};
 pub use self::open::not_open;
 pub use self::said::{Saying, explain};
 use super::lock::Lock;

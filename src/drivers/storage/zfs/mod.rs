@@ -107,9 +107,8 @@ fn problems(options: &ZfsOptions) -> Vec<OptionProblem> {
         say("mountpoint", message, &help);
     }
     for device in devices {
-        if !device.starts_with('/') || device.chars().any(char::is_control) || device.contains("/../") {
-            let message = format!("the device {device:?} is no absolute path");
-            say("devices", message, "write a path that stays the same, such as /dev/disk/by-id/…");
+        if let Some(why) = super::pool::bad_device(device) {
+            say("devices", why, "write a path that stays the same, such as /dev/disk/by-id/…");
         }
     }
     if *initialize && devices.len() < layout.least() {
