@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 use self::counters::Counters;
 use self::looks::Looks;
 use self::queue::{Limits, Queue};
+use self::source::sync::Sources;
 use self::wanted::Wanted;
 use self::windows::Windows;
 use crate::base::{Disruption, Fault};
@@ -85,8 +86,8 @@ struct Core {
     queue: Mutex<Queue<Ref>>,
     /// Something was asked for, or it is time to stop.
     news: Notify,
-    /// Repositories shall be fetched now.
-    pull: Notify,
+    /// What is known of the sources.
+    sources: Sources,
     wanted: RwLock<Arc<Wanted>>,
     looks: Looks,
     notes: Mutex<Notes>,
@@ -153,7 +154,7 @@ impl Agent {
             queue: Mutex::new(Queue::new(settings.limits, settings.seed)),
             settings,
             news: Notify::new(),
-            pull: Notify::new(),
+            sources: Sources::default(),
             wanted: RwLock::default(),
             looks: Looks::default(),
             notes: Mutex::default(),
@@ -201,10 +202,11 @@ impl Agent {
         self.0.looks.touch(kind, self.0.world.clock.elapsed());
     }
 
-    /// Asks for a look at everything, and for what repositories have now.
-    pub fn sync(&self) {
-        self.0.pull.notify_waiters();
+    /// Asks for a look at everything, and for what sources have now; gives the number of the asking.
+    pub fn sync(&self) -> u64 {
+        let number = self.0.sources.ask();
         self.look_at_all();
+        number
     }
 
     /// Asks for a look at everything.

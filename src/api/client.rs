@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::problem::Problem;
-use super::types::{ApplyRequest, Health, KeptRecord, Look, RecordList, Task};
+use super::types::{ApplyRequest, Health, KeptRecord, Look, RecordList, SyncAnswer, Task};
 use crate::base::{Fault, FaultKind};
 use crate::kinds::Catalog;
 use crate::plan::live::LiveState;
@@ -60,6 +60,11 @@ impl Client {
     /// How far a task is.
     pub async fn task(&self, id: &str) -> Result<Task, Fault> {
         self.get(&format!("/v1/tasks/{id}")).await
+    }
+
+    /// Has the sources read now.
+    pub async fn sync(&self) -> Result<SyncAnswer, Fault> {
+        self.read(Method::POST, "/v1/sync", Vec::new()).await
     }
 
     /// What is at a path.

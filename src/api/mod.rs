@@ -26,6 +26,7 @@ pub mod resources;
 pub mod routes;
 pub mod run;
 pub mod serve;
+mod sources;
 pub mod take;
 pub mod tasks;
 pub mod types;

@@ -3,14 +3,20 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::types::SyncedSource;
 use crate::agent::Agent;
+use crate::agent::source::sync::Told;
 use crate::base::Disruption;
 use crate::engine::publish::Aspect;
 use crate::engine::records::Ledger;
 use crate::kinds::{Ref, World};
+
+/// How long sources are waited for; an answer must have begun before its own time is over.
+const SYNC: Duration = Duration::from_secs(100);
 
 /// One number for the metrics.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +78,10 @@ pub trait Node: Send + Sync + 'static {
     async fn hold(&self, what: BTreeSet<Ref>) -> Held;
     /// Manifests were accepted, changed or deleted over the API.
     fn changed(&self, what: &[Ref]);
+    /// Reads every source now, and says what became of it.
+    async fn sync(&self) -> Vec<SyncedSource> {
+        Vec::new()
+    }
 }
 
 /// A node without an agent: what is asked is done, and nothing happens by itself.
@@ -158,10 +168,33 @@ impl Node for Agent {
         Box::new(Agent::hold(self, what).await)
     }
 
+    async fn sync(&self) -> Vec<SyncedSource> {
+        self.sync_sources(SYNC).await.into_iter().map(|(name, told)| synced(name, told)).collect()
+    }
+
     fn changed(&self, what: &[Ref]) {
         for reference in what {
             self.touch(reference.kind);
             self.hint(reference);
         }
+    }
+}
+
+fn synced(name: String, told: Told) -> SyncedSource {
+    let Told { done, commit, reading, fault } = told;
+    let reading = reading.unwrap_or_default();
+    let named =
+        |all: std::collections::BTreeMap<Ref, String>| all.into_iter().map(|(r, why)| (r.to_string(), why)).collect();
+    SyncedSource {
+        name,
+        done,
+        commit,
+        fault: fault.map(|fault| fault.to_string()),
+        valid: reading.valid,
+        refused: named(reading.refused),
+        waits: named(reading.waits),
+        problems: reading.problems,
+        gone: reading.gone.iter().map(ToString::to_string).collect(),
+        kept: reading.kept,
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::peer::{GROUP, Peer};
 use super::problem::Problem;
 use super::take::MOST_BYTES;
-use super::{Api, events, health, plans, records, resources, tasks, types};
+use super::{Api, events, health, plans, records, resources, sources, tasks, types};
 
 /// How long an answer may take to begin; a look at the world has deadlines of its own below it.
 pub const ANSWER_TIME: Duration = Duration::from_secs(120);
@@ -185,6 +185,14 @@ pub fn all() -> Vec<Route> {
             json::<types::Look>(),
             (200, json::<serde_json::Value>()),
             post(records::live),
+        ),
+        route(
+            M::POST,
+            "/v1/sync",
+            "Fetch and read the agent's sources now",
+            Nothing,
+            (200, json::<types::SyncAnswer>()),
+            post(sources::sync),
         ),
         route(
             M::GET,

@@ -138,6 +138,43 @@ pub struct Health {
     pub version: String,
 }
 
+/// What became of the agent's sources.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SyncAnswer {
+    /// Each of them.
+    pub sources: Vec<SyncedSource>,
+}
+
+/// What became of one source.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SyncedSource {
+    /// Its name: the folder, or the repository, branch and folder.
+    pub name: String,
+    /// Whether it was read since it was asked for.
+    pub done: bool,
+    /// The commit in force, of a repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Why it could not be fetched or read; what was in force stays in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// How many of its resources are valid.
+    pub valid: usize,
+    /// What is not valid, and why.
+    pub refused: BTreeMap<String, String>,
+    /// New resources that are taken in once their state is known.
+    pub waits: BTreeMap<String, String>,
+    /// Problems that name no resource.
+    pub problems: Vec<String>,
+    /// What is gone and will be removed.
+    pub gone: Vec<String>,
+    /// Why what is gone is not removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

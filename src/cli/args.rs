@@ -98,6 +98,11 @@ pub enum Command {
     /// List resources, or show one
     #[command(after_help = "Examples:\n  reeve get\n  reeve get vm\n  reeve get vm/web-1 -o yaml\n  reeve get volumes")]
     Get(Get),
+    /// Have the agent fetch and read its sources now
+    #[command(
+        after_help = "Example:\n  reeve sync\n\nExit status: 0 every source is in force, 2 something of one is refused or waits, 1 error."
+    )]
+    Sync,
     /// Show all that is known of one resource
     #[command(after_help = "Example:\n  reeve describe vm/web-1")]
     Describe(One),

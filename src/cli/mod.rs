@@ -116,6 +116,7 @@ async fn run_async(session: &Session, command: &Command) -> Result {
         Command::Restart(args) => c::power::run(session, args, PowerRequest::Restart { force: args.force }).await,
         Command::Console(args) => c::console::run(session, args).await,
         Command::Agent(args) => c::agent::run(session, args).await,
+        Command::Sync => c::sync::run(session).await,
         Command::Events(args) => c::events::run(session, args).await,
         Command::Validate(_)
         | Command::Explain(_)

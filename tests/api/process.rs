@@ -150,3 +150,43 @@ fn a_socket_that_was_left_behind_is_no_agent() {
     place.expect(0, "apply by-hand --yes");
     assert_eq!(begin(&place).end(), Some(0));
 }
+
+/// Runs git in a repository of the test's own.
+fn git(place: &Place, words: &[&str]) {
+    let user = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+    let mut git = std::process::Command::new("git");
+    let ran = git.args(user).args(words).current_dir(place.path("origin")).output().unwrap();
+    assert!(ran.status.success(), "{words:?}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn sync_brings_in_what_a_repository_has_now() {
+    let place = Place::new();
+    assert!(place.expect(1, "sync").err.contains("no agent runs"));
+    std::fs::create_dir(place.path("storage")).unwrap();
+    place.write("origin/local.yaml", STORAGE);
+    place.write("origin/a.yaml", &vm("a", 100));
+    git(&place, &["init", "--quiet", "--initial-branch=main"]);
+    git(&place, &["add", "-A"]);
+    git(&place, &["commit", "--quiet", "-m", "first"]);
+    let config = std::fs::read_to_string(place.path("config.yaml")).unwrap();
+    let source = format!("agent:\n  sources:\n    - git: {}\n      interval: 1h\n", place.path("origin").display());
+    place.write("config.yaml", &format!("{config}{source}"));
+    let agent = Agent::with(&place, "agent");
+    wait(&place, "the socket", || ask(&place, "/v1/health").is_some_and(|a| a.starts_with("HTTP/1.1 200")));
+    wait(&place, "the machine", || weight(&place, "a") == Some(100));
+    place.write("origin/a.yaml", &vm("a", 200));
+    git(&place, &["commit", "--quiet", "-am", "second"]);
+    let said = place.expect(0, "sync").out;
+    assert!(said.contains("2 resources in force at commit "), "{said}");
+    wait(&place, "the edit", || weight(&place, "a") == Some(200));
+    place.write("origin/a.yaml", &vm("a", 300).replace("128Mi", "many"));
+    git(&place, &["commit", "--quiet", "-am", "third"]);
+    let said = place.expect(2, "sync").out;
+    assert!(said.contains("vm/a is refused") && said.contains("many"), "{said}");
+    std::fs::rename(place.path("origin"), place.path("elsewhere")).unwrap();
+    let said = place.expect(1, "sync").out;
+    assert!(said.contains("what was in force stays in force"), "{said}");
+    assert_eq!(weight(&place, "a"), Some(200));
+    assert_eq!(agent.end(), Some(0));
+}

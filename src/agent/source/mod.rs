@@ -10,6 +10,7 @@
 //! only where the source says `prune`, was read whole and valid, and still has at least half of what it had.
 
 pub mod git;
+pub mod sync;
 pub mod tree;
 pub mod watch;
 
@@ -93,15 +94,18 @@ impl Agent {
     /// Follows a source for as long as it is polled; what goes wrong is told and tried again.
     pub async fn follow_source(&self, source: &Source) -> std::convert::Infallible {
         let mut last: Option<Reading> = None;
+        self.0.sources.add(&source.name);
+        let mut asked = self.0.sources.asked();
         loop {
             let fault = match Watch::new(&source.path) {
-                Ok(watch) => match self.follow_watch(source, &watch, &mut last).await {
+                Ok(watch) => match self.follow_watch(source, &watch, &mut last, &mut asked).await {
                     Ok(never) => match never {},
                     Err(fault) => fault,
                 },
                 Err(fault) => fault,
             };
             tracing::error!(source = source.name, %fault, "the manifests cannot be taken in");
+            self.0.sources.failed(&source.name, *asked.borrow_and_update(), fault);
             self.world().clock.sleep(PAUSE).await;
         }
     }
@@ -109,14 +113,23 @@ impl Agent {
     /// Fetches a source's repository now and then, and when everything is asked for.
     pub async fn follow_git(&self, source: &Source) -> std::convert::Infallible {
         let Some(git) = &source.git else { return std::future::pending().await };
+        let mut asked = self.0.sources.asked();
         loop {
-            match git.pull().await {
-                Ok(commit) => tracing::debug!(source = source.name, commit, "fetched"),
-                Err(fault) => tracing::warn!(source = source.name, %fault, "what was in force stays in force"),
-            }
+            let number = *asked.borrow_and_update();
+            let fault = match git.pull().await {
+                Ok(commit) => {
+                    tracing::debug!(source = source.name, commit, "fetched");
+                    None
+                }
+                Err(fault) => {
+                    tracing::warn!(source = source.name, %fault, "what was in force stays in force");
+                    Some(fault)
+                }
+            };
+            self.0.sources.fetched(&source.name, number, fault);
             tokio::select! {
                 () = self.world().clock.sleep(git.interval) => {}
-                () = self.0.pull.notified() => {}
+                Ok(()) = asked.changed() => {}
             }
         }
     }
@@ -126,10 +139,16 @@ impl Agent {
         source: &Source,
         watch: &Watch,
         last: &mut Option<Reading>,
+        asked: &mut tokio::sync::watch::Receiver<u64>,
     ) -> Result<std::convert::Infallible, Fault> {
         loop {
+            let number = *asked.borrow_and_update();
+            if source.git.is_some() {
+                self.0.sources.until_fetched(&source.name, number).await;
+            }
             let (tree, loaded) = read(source, watch).await?;
             let reading = self.take(source, loaded).await?;
+            self.0.sources.read(&source.name, number, source.commit(), &reading);
             if last.as_ref() != Some(&reading) {
                 self.tell(source, &reading).await?;
                 *last = Some(reading);
@@ -140,6 +159,7 @@ impl Agent {
             tokio::select! {
                 () = watch.changed(&tree, clock) => {}
                 () = clock.sleep(PAUSE), if waits => {}
+                Ok(()) = asked.changed() => {}
             }
         }
     }

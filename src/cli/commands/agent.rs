@@ -113,7 +113,7 @@ async fn until_stopped(agent: &Agent) -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => agent.sync(),
+            _ = hangup.recv() => { agent.sync(); }
         }
     }
 }

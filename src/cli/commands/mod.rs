@@ -19,5 +19,6 @@ pub mod plan;
 pub mod power;
 pub mod schema;
 pub mod shell;
+pub mod sync;
 pub mod validate;
 pub mod volumes;
