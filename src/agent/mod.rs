@@ -259,8 +259,7 @@ impl Agent {
     pub async fn plan(&self) -> Plan {
         let wanted = self.wanted();
         let catalog = &wanted.set.catalog;
-        let mut live = observe(&self.0.world, catalog).await;
-        live.accepted = wanted.set.facts.clone();
+        let live = observe(&self.0.world, catalog).await.knowing(&wanted.set.facts);
         let order = crate::plan::desired::order(catalog);
         let options = self.options();
         make(&Goal { catalog, order: &order, remove: &[], options }, &live)

@@ -13,7 +13,7 @@ use crate::engine::execute::{Ending, Outcome, Run, execute};
 use crate::engine::observe::observe;
 use crate::engine::records::Acceptance;
 use crate::engine::recover::{self, Unfinished};
-use crate::kinds::{Catalog, Options, Ref};
+use crate::kinds::{Catalog, Options, Ref, Resource};
 use crate::manifest;
 use crate::plan::desired::{self, Desired};
 use crate::plan::file::PlanFile;
@@ -122,15 +122,8 @@ impl Prepared {
         let PlanFile { plan, order, remove, .. } = file;
         let unfinished = left_of(node, &plan.steps.iter().map(|step| step.resource.clone()).collect()).await?;
         let prepared = Self::look(node, catalog, order, remove, plan.options, unfinished).await?;
-        if prepared.plan.hash == plan.hash {
-            return Ok(prepared);
-        }
-        let message = format!(
-            "the plan is stale: what runs has changed since plan {} was made, it would now be plan {}",
-            short(&plan.hash),
-            short(&prepared.plan.hash)
-        );
-        Err(Fault::new(FaultKind::Identity, message).help("make the plan again, and read it"))
+        plan.still(&prepared.plan).map_err(|stale| stale.help("make the plan again, and read it"))?;
+        Ok(prepared)
     }
 
     async fn look(
@@ -142,8 +135,7 @@ impl Prepared {
         unfinished: Unfinished,
     ) -> Result<Self, Fault> {
         let accepted = node.ledger().accepted().await?;
-        let mut live = observe(node.world(), &catalog).await;
-        live.accepted = accepted.facts.clone();
+        let live = observe(node.world(), &catalog).await.knowing(&accepted.facts);
         let plan = make(&Goal { catalog: &catalog, order: &order, remove: &remove, options }, &live);
         Ok(Self { unfinished, catalog, order, remove, live, sources: BTreeMap::new(), plan })
     }
@@ -155,18 +147,8 @@ impl Prepared {
 
     /// Accepts what is to be brought about; from here on each has a UID.
     async fn accept(&self, node: &dyn Node) -> Result<BTreeMap<Ref, Uid>, Fault> {
-        let wanted: Vec<Acceptance> = self
-            .order
-            .iter()
-            .filter_map(|r| self.catalog.get(r))
-            .map(|resource| Acceptance {
-                source: self.sources.get(&resource.reference()).cloned(),
-                uid: self.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
-                commit: None,
-                resource: Arc::clone(resource),
-            })
-            .collect();
-        node.ledger().accept(&wanted).await
+        let source = |resource: &Resource| self.sources.get(&resource.reference()).cloned();
+        node.ledger().accept(&Acceptance::all(&self.order, &self.catalog, &self.live, source)).await
     }
 
     async fn execute(&self, node: &dyn Node, job: &Job, who: &str) -> Result<(Vec<Outcome>, Vec<(Ref, Fault)>), Fault> {
@@ -259,8 +241,4 @@ async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskSt
         (false, true) => TaskState::Done,
         (false, false) => TaskState::Unconverged,
     })
-}
-
-fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
 }

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::problem::{Finding, Problem};
 use crate::base::Disruption;
+use crate::kinds::Ref;
+use crate::plan::model::Action;
 
 /// What to plan or apply: manifests, deletes, or both.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +21,7 @@ pub struct Wish {
     /// Resources to delete, such as `vm/web-1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
-    pub delete: Vec<crate::kinds::Ref>,
+    pub delete: Vec<Ref>,
     /// Whether a delete takes the data with it; it cannot be brought back.
     #[serde(default)]
     pub destroy_data: bool,
@@ -41,7 +43,7 @@ pub struct ApplyRequest {
     /// Where manifests of a saved plan came from, such as the folder, so that what is taken out there can be pruned.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, String>")]
-    pub sources: BTreeMap<crate::kinds::Ref, String>,
+    pub sources: BTreeMap<Ref, String>,
 }
 
 /// The manifests a look at the node is for.
@@ -203,9 +205,11 @@ impl TaskState {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepResult {
     /// The resource.
-    pub resource: String,
+    #[schemars(with = "String")]
+    pub resource: Ref,
     /// What was to be done: create, update or delete.
-    pub action: String,
+    #[schemars(with = "String")]
+    pub action: Action,
     /// What became of it: done, waits, blocked, failed or skipped.
     pub ending: String,
     /// Why, when it is not done.

@@ -5,6 +5,7 @@
 //! observe   the world -> LiveState, all kinds at once, each with a deadline
 //! execute   Plan -> Outcome per resource: bounded parallelism, journal around every outside effect
 //! publish   what is known -> conditions, in the store
+//! picture   all of it at one moment, for whoever shows it
 //! recover   what a crash left: open intents, deletes that were begun
 //! ```
 
@@ -12,6 +13,7 @@ pub mod crash;
 pub mod execute;
 pub mod journal;
 pub mod observe;
+pub mod picture;
 pub mod publish;
 pub mod records;
 pub mod recover;

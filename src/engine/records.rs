@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
-use crate::plan::live::Accepted;
+use crate::plan::live::{Accepted, LiveState};
 use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
 use crate::store::{Entry, Error, Op, Store, Txn, keys};
 
@@ -45,6 +45,29 @@ pub struct Acceptance {
     pub uid: Option<Uid>,
     /// The commit it is from, when it is from a repository.
     pub commit: Option<String>,
+}
+
+impl Acceptance {
+    /// A manifest of no source.
+    pub fn new(resource: &Arc<Resource>) -> Self {
+        Self { resource: Arc::clone(resource), source: None, uid: None, commit: None }
+    }
+
+    /// The manifests in `order`, each with the identity it has where it runs already, and with the source that is told of it.
+    pub fn all(
+        order: &[Ref],
+        catalog: &Catalog,
+        live: &LiveState,
+        source: impl Fn(&Resource) -> Option<String>,
+    ) -> Vec<Self> {
+        let uid = |reference: &Ref| live.present(reference).and_then(|l| l.have().mark).map(|mark| mark.uid);
+        let one = |resource: &Arc<Resource>| Self {
+            source: source(resource),
+            uid: uid(&resource.reference()),
+            ..Self::new(resource)
+        };
+        order.iter().filter_map(|reference| catalog.get(reference)).map(one).collect()
+    }
 }
 
 /// The engine's records.

@@ -69,6 +69,13 @@ impl LiveState {
         }
     }
 
+    /// The same with what the store knows of accepted resources.
+    #[must_use]
+    pub fn knowing(mut self, accepted: &BTreeMap<Ref, Accepted>) -> Self {
+        self.accepted = accepted.clone();
+        self
+    }
+
     /// What is known of `reference`; a resource that its kind's whole listing did not show is absent.
     pub fn get(&self, reference: &Ref) -> Known<'_> {
         match self.resources.get(reference) {

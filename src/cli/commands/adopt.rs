@@ -8,7 +8,7 @@ use crate::cli::args::Adopt;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::Bars;
 use crate::cli::render;
-use crate::cli::session::{Session, with_accepted};
+use crate::cli::session::Session;
 use crate::engine::journal::StoreJournal;
 use crate::engine::observe::observe;
 use crate::engine::records::{Acceptance, AcceptedSet, Ledger};
@@ -22,7 +22,7 @@ pub async fn run(session: &Session, args: &Adopt) -> Result {
     let ledger = session.store().await?;
     let accepted = ledger.accepted().await?;
     let world = session.world();
-    let state = with_accepted(observe(&world, &accepted.catalog).await, &accepted);
+    let state = observe(&world, &accepted.catalog).await.knowing(&accepted.facts);
     let live = found(reference, &state)?;
     let spec = live.spec().ok_or_else(|| CliError::new(format!("{reference} cannot be described as a manifest")))?;
     let resource =
@@ -90,7 +90,7 @@ async fn mark(
 ) -> Result<()> {
     let reference = resource.reference();
     let live = found(&reference, state)?;
-    let acceptance = Acceptance { resource: Arc::clone(resource), source: None, uid: None, commit: None };
+    let acceptance = Acceptance::new(resource);
     let uids: BTreeMap<Ref, Uid> = ledger.accept(&[acceptance]).await?;
     let uid = uids.get(&reference).copied().ok_or_else(|| CliError::new(format!("{reference} got no UID")))?;
     let bars = Bars::new(session.terminal, 0);

@@ -15,7 +15,7 @@ use crate::engine::execute::{Ending, Outcome};
 use crate::engine::records::Acceptance;
 use crate::kinds::{Progress as _, Ref};
 use crate::plan::file::PlanFile;
-use crate::plan::model::{Action, Plan};
+use crate::plan::model::Plan;
 
 /// How often a task is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -100,7 +100,6 @@ fn leave(plan: &Plan, outcomes: &[Outcome], task: &Task) {
 
 fn outcome(result: &StepResult) -> Result<Outcome> {
     let StepResult { resource, action, ending, why, help } = result;
-    let bad = |what: &str| CliError::new(format!("the agent told {what} that this version does not know"));
     let why = why.clone().unwrap_or_default();
     let ending = match ending.as_str() {
         "done" => Ending::Done,
@@ -108,14 +107,9 @@ fn outcome(result: &StepResult) -> Result<Outcome> {
         "blocked" => Ending::Blocked(why),
         "skipped" => Ending::Skipped(why),
         "failed" => Ending::Failed(Fault { help: help.clone(), ..Fault::other(why) }),
-        other => return Err(bad(&format!("an ending {other:?}"))),
+        other => {
+            return Err(CliError::new(format!("the agent told an ending {other:?} that this version does not know")));
+        }
     };
-    let action = match action.as_str() {
-        "create" => Action::Create,
-        "update" => Action::Update,
-        "delete" => Action::Delete,
-        other => return Err(bad(&format!("an action {other:?}"))),
-    };
-    let resource = resource.parse().map_err(|_| bad(&format!("a resource {resource:?}")))?;
-    Ok(Outcome { resource, action, ending })
+    Ok(Outcome { resource: resource.clone(), action: *action, ending })
 }

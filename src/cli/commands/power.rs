@@ -4,7 +4,7 @@ use super::apply::who;
 use crate::cli::args::Power;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::Bars;
-use crate::cli::session::{Session, with_accepted};
+use crate::cli::session::Session;
 use crate::engine::journal::StoreJournal;
 use crate::engine::observe::observe;
 use crate::kinds::{Metadata, Options, PowerRequest, Ref, Scope, Task};
@@ -15,7 +15,7 @@ pub async fn run(session: &Session, args: &Power, to: PowerRequest) -> Result {
     let ledger = session.store().await?;
     let accepted = ledger.accepted().await?;
     let world = session.world();
-    let state = with_accepted(observe(&world, &accepted.catalog).await, &accepted);
+    let state = observe(&world, &accepted.catalog).await.knowing(&accepted.facts);
     let bars = Bars::new(session.terminal, 0);
     let journal = StoreJournal::new(&ledger, "power");
     let lookup = |r: &Ref| state.present(r);

@@ -5,18 +5,17 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::apply::{confirm, who};
-use super::get::status;
 use crate::base::{Fault, FaultKind, Name};
 use crate::cli::args::Delete;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
-use crate::cli::session::{Session, with_accepted};
+use crate::cli::session::Session;
 use crate::engine::observe::observe;
+use crate::engine::picture::Picture;
 use crate::engine::records::AcceptedSet;
 use crate::kinds::volume::{Ownership, Row, survey};
 use crate::kinds::{KindName, Ref, Scope, World};
 use crate::plan::live::{Known, LiveState};
-use crate::plan::model::Plan;
 
 /// What is kept on this node's storages, at one moment.
 pub struct Kept {
@@ -41,15 +40,15 @@ impl Kept {
     }
 
     /// Every volume in one table, and at its end the Volume resources that are on no storage.
-    pub fn table(&self, live: &LiveState, accepted: &AcceptedSet, plan: &Plan, wide: bool) -> String {
-        let declared: BTreeSet<Ref> = accepted.catalog.of(KindName::Volume).map(|r| r.reference()).collect();
+    pub fn table(&self, seen: &Picture, wide: bool) -> String {
+        let declared: BTreeSet<Ref> = seen.accepted.catalog.of(KindName::Volume).map(|r| r.reference()).collect();
         let mut there = BTreeSet::new();
         let mut rows = Vec::new();
         for row in &self.rows {
             let resource = row.owner.as_ref().and_then(|owner| owner.parse::<Ref>().ok());
             let resource = resource.filter(|r| declared.contains(r) && row.ownership == Ownership::Managed);
             let state = match &resource {
-                Some(resource) => status(resource, live, accepted, plan),
+                Some(resource) => seen.state(resource).to_owned(),
                 None => self.state(row),
             };
             there.extend(resource);
@@ -58,7 +57,7 @@ impl Kept {
         for resource in declared.difference(&there) {
             let mut row = vec![String::new(); if wide { 9 } else { 7 }];
             (row[0], row[1]) = (format!("vol-{}", resource.name), resource.to_string());
-            row[6] = status(resource, live, accepted, plan);
+            row[6] = seen.state(resource).to_owned();
             rows.push(row);
         }
         if rows.is_empty() {
@@ -119,7 +118,7 @@ pub async fn delete_orphans(session: &Session, args: &Delete) -> Result {
     let ledger = session.store().await?;
     let accepted = ledger.accepted().await?;
     let world = session.world();
-    let live = with_accepted(observe(&world, &accepted.catalog).await, &accepted);
+    let live = observe(&world, &accepted.catalog).await.knowing(&accepted.facts);
     let kept = Kept::read(&world, &accepted).await;
     let chosen: Vec<&Row> = args.orphan.iter().map(|word| kept.orphan(word, &live)).collect::<Result<_>>()?;
     if !args.destroy_data {
