@@ -16,9 +16,11 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::problem::Problem;
-use super::types::{ApplyRequest, Health, KeptRecord, Look, RecordList, SyncAnswer, Task};
-use crate::base::{Fault, FaultKind};
-use crate::kinds::Catalog;
+use super::types::{
+    Adoption, ApplyRequest, Health, KeptRecord, Look, PowerWish, PowerWord, RecordList, SyncAnswer, Task,
+};
+use crate::base::{Fault, FaultKind, Name};
+use crate::kinds::{Catalog, PowerRequest, Ref, Resource};
 use crate::plan::live::LiveState;
 use crate::store::{ChangeStream, Entry, Error, Lease, Listing, Revision, Store, Txn};
 
@@ -55,6 +57,28 @@ impl Client {
     /// Starts an apply.
     pub async fn apply(&self, request: &ApplyRequest) -> Result<Task, Fault> {
         self.ask(Method::POST, "/v1/apply", request).await
+    }
+
+    /// Starts to change a guest's power.
+    pub async fn power(&self, reference: &Ref, to: PowerRequest) -> Result<Task, Fault> {
+        let (to, force) = match to {
+            PowerRequest::Start => (PowerWord::Start, false),
+            PowerRequest::Stop { force } => (PowerWord::Stop, force),
+            PowerRequest::Restart { force } => (PowerWord::Restart, force),
+        };
+        self.ask(Method::POST, &format!("/v1/resources/{reference}/power"), &PowerWish { to, force }).await
+    }
+
+    /// Starts to take over what is there, as its manifest says.
+    pub async fn adopt(&self, resource: &Resource) -> Result<Task, Fault> {
+        let path = format!("/v1/resources/{}/adopt", resource.reference());
+        self.ask(Method::POST, &path, &Adoption { manifest: resource.document() }).await
+    }
+
+    /// Starts to destroy an orphan.
+    pub async fn destroy_orphan(&self, storage: &Name, volume: &str) -> Result<Task, Fault> {
+        let volume = percent(volume);
+        self.read(Method::DELETE, &format!("/v1/orphans/{storage}/{volume}?destroyData=true"), Vec::new()).await
     }
 
     /// How far a task is.
@@ -119,6 +143,17 @@ impl Remote {
     fn refuse<T>(&self) -> Result<T, Error> {
         Err(Error::ReadOnly { path: self.0.path.clone() })
     }
+}
+
+/// Text as one segment of a path.
+fn percent(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut path, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
+            other => path.push_str(&format!("%{other:02X}")),
+        }
+        path
+    })
 }
 
 fn entry(record: KeptRecord) -> Entry {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::peer::{GROUP, Peer};
 use super::problem::Problem;
 use super::take::MOST_BYTES;
-use super::{Api, events, health, plans, records, resources, sources, tasks, types};
+use super::{Api, asked, events, health, plans, records, resources, sources, tasks, types};
 
 /// How long an answer may take to begin; a look at the world has deadlines of its own below it.
 pub const ANSWER_TIME: Duration = Duration::from_secs(120);
@@ -124,6 +124,33 @@ pub fn all() -> Vec<Route> {
                 Nothing,
                 (202, json::<types::Task>()),
                 delete(resources::delete),
+            ),
+        ),
+        route(
+            M::POST,
+            "/v1/resources/{kind}/{name}/power",
+            "Start, stop or restart a guest, as a task",
+            json::<types::PowerWish>(),
+            (202, json::<types::Task>()),
+            post(asked::power),
+        ),
+        route(
+            M::POST,
+            "/v1/resources/{kind}/{name}/adopt",
+            "Manage what is there already, without changing it, as a task",
+            json::<types::Adoption>(),
+            (202, json::<types::Task>()),
+            post(asked::adopt),
+        ),
+        with(
+            &[("destroyData", "true, since it cannot be brought back")],
+            route(
+                M::DELETE,
+                "/v1/orphans/{storage}/{volume}",
+                "Destroy a volume that nobody needs any more, as a task",
+                Nothing,
+                (202, json::<types::Task>()),
+                delete(asked::destroy),
             ),
         ),
         route(

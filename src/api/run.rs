@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Api;
+use super::asked::Asked;
 use super::node::Node;
 use super::problem::{Finding, Problem};
 use super::tasks::Job;
@@ -30,6 +31,8 @@ pub enum Work {
     Wish(Wish),
     /// Exactly this plan.
     Saved(Box<PlanFile>, BTreeMap<Ref, String>),
+    /// Something of one resource, apart from any plan.
+    Asked(Asked),
 }
 
 /// A wish, checked against what was accepted.
@@ -206,9 +209,7 @@ pub fn start(api: &Api, work: Work, what: &str, who: &str) -> Result<Arc<Job>, P
 
 async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskState, Problem> {
     let node = api.node();
-    if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
-        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began").into());
-    }
+    begin(job)?;
     let (prepared, held) = match work {
         Work::Wish(wish) => {
             let goals = Goals::of(node, wish).await?;
@@ -221,10 +222,9 @@ async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskSt
             job.say(|t| t.state = TaskState::Running);
             (Prepared { sources, ..Prepared::bound(node, *file).await? }, held)
         }
+        Work::Asked(asked) => return ask(node, &asked, job, who).await,
     };
-    if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
-        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began").into());
-    }
+    begin(job)?;
     job.say(|t| {
         t.plan = Some(prepared.plan.hash.clone());
         t.steps = prepared.plan.steps.len();
@@ -241,4 +241,25 @@ async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskSt
         (false, true) => TaskState::Done,
         (false, false) => TaskState::Unconverged,
     })
+}
+
+/// Does what is asked of one resource while nobody else works on it.
+async fn ask(node: &dyn Node, asked: &Asked, job: &Job, who: &str) -> Result<TaskState, Problem> {
+    let (resource, _) = asked.of();
+    let held = node.hold(BTreeSet::from([resource.clone()])).await;
+    begin(job)?;
+    job.say(|t| (t.state, t.steps) = (TaskState::Running, 1));
+    let outcome = asked.carry_out(node, job, who).await?;
+    job.report(&outcome);
+    node.changed(&[resource]);
+    drop(held);
+    Ok(if outcome.converged() { TaskState::Done } else { TaskState::Failed })
+}
+
+/// Refuses when the task was cancelled before it began.
+fn begin(job: &Job) -> Result<(), Fault> {
+    match job.stop.load(std::sync::atomic::Ordering::SeqCst) {
+        true => Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began")),
+        false => Ok(()),
+    }
 }

@@ -46,6 +46,37 @@ pub struct ApplyRequest {
     pub sources: BTreeMap<Ref, String>,
 }
 
+/// What a guest's power shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PowerWord {
+    /// It runs.
+    Start,
+    /// It is shut down.
+    Stop,
+    /// It is shut down and runs again, with what was configured meanwhile.
+    Restart,
+}
+
+/// What to do about a guest's power.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PowerWish {
+    /// What it shall be.
+    pub to: PowerWord,
+    /// Whether the power is cut instead of asking the guest to shut down.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Something that is there and shall be managed.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Adoption {
+    /// The manifest that says what it is; it is refused when it would change anything.
+    pub manifest: Value,
+}
+
 /// The manifests a look at the node is for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -238,7 +269,7 @@ pub struct Progress {
 pub struct Task {
     /// Its identifier.
     pub id: String,
-    /// What was asked for: apply or delete.
+    /// What was asked for: apply, delete, start, stop, restart or adopt.
     pub what: String,
     /// Who asked.
     pub who: String,

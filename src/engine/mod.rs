@@ -7,13 +7,16 @@
 //! publish   what is known -> conditions, in the store
 //! picture   all of it at one moment, for whoever shows it
 //! recover   what a crash left: open intents, deletes that were begun
+//! request   what a person asks of one resource: its power, its adoption; kept: the volumes, and which is an orphan
 //! ```
 
 pub mod crash;
 pub mod execute;
 pub mod journal;
+pub mod kept;
 pub mod observe;
 pub mod picture;
 pub mod publish;
 pub mod records;
 pub mod recover;
+pub mod request;

@@ -112,6 +112,67 @@ fn apply_and_delete_through_the_agent_do_and_say_what_they_do_alone() {
     with.expect(0, "plan");
 }
 
+/// Puts a running machine that nobody manages beside the others.
+fn stranger(place: &Place) {
+    let text = std::fs::read_to_string(place.path("vms.json")).unwrap();
+    let mut state: Value = serde_json::from_str(&text).unwrap();
+    let (mut one, other) = (state["domains"]["m"].clone(), uuid::Uuid::from_u128(7).to_string());
+    one["record"] = Value::Null;
+    one["uuid"] = other.into();
+    state["domains"]["old"] = one;
+    std::fs::write(place.path("vms.json"), state.to_string()).unwrap();
+}
+
+#[test]
+fn power_adoption_and_orphans_through_the_agent_are_done_and_told_as_alone() {
+    let (with, alone) = (place(), place());
+    let manual = vm("m", 5)
+        .replace("Always", "Manual")
+        .replace("  disks:\n    root: {storage: local, size: 1Mi, format: raw}\n", "");
+    for place in [&with, &alone] {
+        place.write("by-hand/m.yaml", &manual);
+        place.write("by-hand/gone.yaml", &vm("gone", 1));
+        place.write("by-hand/local.yaml", STORAGE);
+        place.expect(0, "apply by-hand --yes");
+        place.expect(0, "delete vm/gone --yes");
+    }
+    alone.expect(0, "apply manifests --yes");
+    let agent = begin(&with);
+    for (status, words) in [
+        (0, "start vm/m"),
+        (0, "stop vm/m --force"),
+        (1, "start vm/none vm/m storage/local"),
+        (0, "restart vm/m --force"),
+        (1, "start vm/old"),
+        (0, "adopt vm/old --dry-run"),
+        (0, "adopt vm/old"),
+        (1, "adopt vm/old"),
+        (0, "stop vm/old --force"),
+        (1, "delete --orphan local/vm-none-root --destroy-data --yes"),
+        (0, "delete --orphan local/vm-gone-root --destroy-data --yes"),
+    ] {
+        let ran = [&with, &alone].map(|place| {
+            if words == "start vm/old" {
+                stranger(place);
+            }
+            let ran = place.expect(status, words);
+            let power = |name| domain(place, name).map(|d| (d["power"].clone(), d["record"].is_null()));
+            (ran.out, ran.err, power("m"), power("old"), place.path("storage/vm-gone-root.raw").exists())
+        });
+        assert_eq!(ran[0], ran[1], "reeve {words}");
+    }
+    let what = |place: &Place| {
+        let events: Value = serde_json::from_str(&place.expect(0, "events vm/old -o json").out).unwrap();
+        events["events"].as_array().unwrap().iter().map(|e| e["what"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(what(&with), what(&alone));
+    assert!(what(&with).iter().any(|what| what == "adopted"), "{:?}", what(&with));
+    let tasks = json(&with, "/v1/tasks")["tasks"].as_array().unwrap().len();
+    assert!(tasks >= 9, "the agent was asked for {tasks} tasks");
+    assert_eq!(agent.end(), Some(0));
+    with.expect(0, "plan");
+}
+
 #[test]
 fn health_is_answered_while_a_call_hangs_and_the_hung_task_goes_on_alone() {
     let place = place();

@@ -73,6 +73,29 @@ pub async fn accepted_by(agent: &Client, prepared: &Prepared, plan: &Plan, accep
     ended(task).map(drop)
 }
 
+/// Waits for a task about one resource that the agent was asked for.
+pub async fn asked(session: &Session, mut task: Task) -> std::result::Result<(), Fault> {
+    let Some(agent) = session.agent().await else { return Err(Fault::other("the agent is gone")) };
+    let bars = Bars::new(session.terminal, 0);
+    while !task.state.ended() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        task = agent.task(&task.id).await?;
+        for (reference, part) in &task.progress {
+            if let Ok(reference) = reference.parse::<Ref>() {
+                bars.step(&reference, &part.what, part.done, part.total);
+            }
+        }
+    }
+    bars.finish();
+    match (task.error, task.results.pop()) {
+        (Some(problem), _) => Err(problem.into()),
+        (None, Some(StepResult { ending, why, help, .. })) if ending == "failed" => {
+            Err(Fault { help, ..Fault::other(why.unwrap_or_default()) })
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn start(agent: &Client, prepared: &Prepared, plan: &Plan, accepted: Vec<Acceptance>) -> Result<Task> {
     let saved = PlanFile::new(plan, &prepared.catalog, &prepared.order, &prepared.remove, &[]);
     let saved = serde_json::to_value(saved).map_err(|e| CliError::new(format!("the plan cannot be written: {e}")))?;

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::observe::look;
-use super::volumes::Kept;
+use super::volumes;
 use crate::cli::args::{Format, Get};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
 use crate::cli::session::Session;
+use crate::engine::kept::Kept;
 use crate::engine::picture::{Labels, Picture};
 use crate::engine::publish::{Condition, StatusRecord};
 use crate::engine::records::AcceptedSet;
@@ -32,7 +33,7 @@ pub async fn run(session: &Session, args: &Get) -> Result {
     let kept = if what.all_volumes() { Some(Kept::read(&session.world(), &seen.accepted).await) } else { None };
     let wide = args.output == Format::Wide;
     match (args.output, &kept) {
-        (Format::Table | Format::Wide, Some(kept)) => print!("{}", kept.table(&seen, wide)),
+        (Format::Table | Format::Wide, Some(kept)) => print!("{}", volumes::table(kept, &seen, wide)),
         (Format::Table | Format::Wide, None) => print!("{}", tables(&found, &seen, wide)),
         (Format::Json, kept) => {
             let items: Vec<Value> = found.iter().map(|r| seen.item(r)).collect();
@@ -52,7 +53,7 @@ pub async fn run(session: &Session, args: &Get) -> Result {
         }
     }
     if let Some(kept) = &kept {
-        kept.warn();
+        volumes::warn(kept);
     }
     for (kind, why) in seen.live.unreadable.iter().filter(|(k, _)| what.kinds.is_empty() || what.kinds.contains(k)) {
         eprintln!("warning: {kind} could not be read: {why}");
