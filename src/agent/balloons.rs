@@ -15,6 +15,7 @@ use crate::base::{Fault, Size, Uid};
 use crate::drivers::guest::{Power, Shared, Target};
 use crate::kinds::vm::{Reconcile, RunStrategy, VmSpec};
 use crate::kinds::{KindName, Ref, Spec};
+use crate::plan::overrides::over;
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(10);
@@ -98,7 +99,8 @@ impl Agent {
     fn lenders(&self) -> Vec<May> {
         let wanted = self.wanted();
         let mut found = Vec::new();
-        for resource in wanted.set.catalog.iter().filter(|r| r.kind() == KindName::VirtualMachine) {
+        let catalog = over(&wanted.set.catalog, &wanted.set.facts);
+        for resource in catalog.iter().filter(|r| r.kind() == KindName::VirtualMachine) {
             let Spec::VirtualMachine(spec) = &resource.spec else { continue };
             let Some((least, most)) = loan(spec) else { continue };
             let reference = resource.reference();

@@ -17,7 +17,8 @@ use tokio::net::UnixStream;
 
 use super::problem::Problem;
 use super::types::{
-    Adoption, ApplyRequest, Health, KeptRecord, Look, PowerWish, PowerWord, RecordList, SyncAnswer, Task,
+    Adoption, ApplyRequest, Cleared, Health, KeptRecord, Look, OverrideItem, OverrideWish, PowerWish, PowerWord,
+    RecordList, SyncAnswer, Task,
 };
 use crate::base::{Fault, FaultKind, Name};
 use crate::kinds::{Catalog, PowerRequest, Ref, Resource};
@@ -79,6 +80,17 @@ impl Client {
     pub async fn destroy_orphan(&self, storage: &Name, volume: &str) -> Result<Task, Fault> {
         let volume = percent(volume);
         self.read(Method::DELETE, &format!("/v1/orphans/{storage}/{volume}?destroyData=true"), Vec::new()).await
+    }
+
+    /// Overrides a field for a while.
+    pub async fn set_override(&self, resource: &Ref, wish: &OverrideWish) -> Result<OverrideItem, Fault> {
+        self.ask(Method::PUT, &format!("/v1/overrides/{resource}"), wish).await
+    }
+
+    /// Takes overrides back; all when no field is named.
+    pub async fn clear_overrides(&self, resource: &Ref, fields: &[String]) -> Result<Cleared, Fault> {
+        let fields: String = url::form_urlencoded::byte_serialize(fields.join(",").as_bytes()).collect();
+        self.read(Method::DELETE, &format!("/v1/overrides/{resource}?field={fields}"), Vec::new()).await
     }
 
     /// How far a task is.

@@ -3,7 +3,7 @@
 //! ```text
 //! serve     the socket: who is there, how many, how long they may take
 //! routes    the one list of routes: it makes the router and the OpenAPI document
-//! resources plans asked tasks events records health    what each route does
+//! resources plans asked overrides tasks events records health    what each route does
 //! client    the other end: how a command asks the agent
 //! node      what the routes need of the node; whoever serves them hands one in
 //! problem   one place that turns what went wrong into an answer (RFC 9457)
@@ -19,6 +19,7 @@ pub mod health;
 pub mod metrics;
 pub mod node;
 pub mod openapi;
+pub mod overrides;
 pub mod peer;
 pub mod plans;
 pub mod problem;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::peer::{GROUP, Peer};
 use super::problem::Problem;
 use super::take::MOST_BYTES;
-use super::{Api, asked, events, health, plans, records, resources, sources, tasks, types};
+use super::{Api, asked, events, health, overrides, plans, records, resources, sources, tasks, types};
 
 /// How long an answer may take to begin; a look at the world has deadlines of its own below it.
 pub const ANSWER_TIME: Duration = Duration::from_secs(120);
@@ -151,6 +151,33 @@ pub fn all() -> Vec<Route> {
                 Nothing,
                 (202, json::<types::Task>()),
                 delete(asked::destroy),
+            ),
+        ),
+        route(
+            M::GET,
+            "/v1/overrides",
+            "What is for a while not as its manifest says",
+            Nothing,
+            (200, json::<types::OverrideList>()),
+            get(overrides::list),
+        ),
+        route(
+            M::PUT,
+            "/v1/overrides/{kind}/{name}",
+            "Have a field be other than its manifest says, for a while",
+            json::<types::OverrideWish>(),
+            (200, json::<types::OverrideItem>()),
+            put(overrides::set),
+        ),
+        with(
+            &[("field", "Only these fields, parted by commas")],
+            route(
+                M::DELETE,
+                "/v1/overrides/{kind}/{name}",
+                "Take overrides back",
+                Nothing,
+                (200, json::<types::Cleared>()),
+                delete(overrides::clear),
             ),
         ),
         route(

@@ -77,6 +77,61 @@ pub struct Adoption {
     pub manifest: Value,
 }
 
+/// A field that shall for a while be other than its manifest says.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideWish {
+    /// The field, such as `spec.memory.size`.
+    pub field: String,
+    /// What it shall be; null is its documented default.
+    pub value: Value,
+    /// For how many seconds.
+    pub ttl_seconds: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// One override.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideItem {
+    /// The resource.
+    #[schemars(with = "String")]
+    pub resource: Ref,
+    /// The field below `spec`.
+    pub field: String,
+    /// What it shall be.
+    pub value: Value,
+    /// What its manifest says; null when it leaves the field out.
+    pub manifest: Value,
+    /// When it was asked for.
+    #[schemars(with = "String")]
+    pub since: jiff::Timestamp,
+    /// Until when.
+    #[schemars(with = "String")]
+    pub until: jiff::Timestamp,
+    /// Who asked for it.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Every override in force.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideList {
+    /// In the order of their resources and fields.
+    pub overrides: Vec<OverrideItem>,
+}
+
+/// What is no longer overridden.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cleared {
+    /// The fields below `spec`.
+    pub fields: Vec<String>,
+}
+
 /// The manifests a look at the node is for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

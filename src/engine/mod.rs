@@ -6,6 +6,7 @@
 //! execute   Plan -> Outcome per resource: bounded parallelism, journal around every outside effect
 //! publish   what is known -> conditions, in the store
 //! picture   all of it at one moment, for whoever shows it
+//! overrides single fields that are for a while not as their manifests say
 //! recover   what a crash left: open intents, deletes that were begun
 //! request   what a person asks of one resource: its power, its adoption; kept: the volumes, and which is an orphan
 //! ```
@@ -15,6 +16,7 @@ pub mod execute;
 pub mod journal;
 pub mod kept;
 pub mod observe;
+pub mod overrides;
 pub mod picture;
 pub mod publish;
 pub mod records;

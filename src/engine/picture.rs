@@ -83,6 +83,9 @@ impl Picture {
         let mut status = json!({"state": self.state(reference)});
         if let Some(facts) = self.live.accepted.get(reference) {
             status["uid"] = json!(facts.uid);
+            if !facts.overrides.is_empty() {
+                status["overrides"] = json!(facts.overrides);
+            }
         }
         match self.live.get(reference) {
             Known::Present(found) => status["live"] = json!(found),

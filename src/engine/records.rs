@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 
+use super::overrides::{self, OverrideRecord};
 use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
 use crate::plan::live::{Accepted, LiveState};
@@ -88,6 +89,8 @@ pub struct AcceptedSet {
     pub facts: BTreeMap<Ref, Accepted>,
     /// The commits that last changed those from repositories.
     pub commits: BTreeMap<Ref, String>,
+    /// What the store has of overrides; those in force are among the facts.
+    pub overrides: BTreeMap<Ref, OverrideRecord>,
 }
 
 /// A delete that was begun and not finished.
@@ -115,7 +118,10 @@ impl AcceptedSet {
             None => drop(self.commits.remove(&reference)),
         }
         self.catalog.insert(Arc::new(resource));
-        self.facts.insert(reference.clone(), Accepted { uid: record.uid.into(), source: record.source, protection });
+        let overrides = self.facts.remove(&reference).filter(|old| old.uid.uuid() == record.uid);
+        let overrides = overrides.map(|old| old.overrides).unwrap_or_default();
+        let facts = Accepted { uid: record.uid.into(), source: record.source, protection, overrides };
+        self.facts.insert(reference.clone(), facts);
         Ok(reference)
     }
 
@@ -141,6 +147,8 @@ impl Ledger {
         for entry in self.store.list(&keys::manifests()).await?.entries {
             set.put(&entry)?;
         }
+        let overrides = overrides::records(&self.store.list(&keys::overrides()).await?.entries);
+        set.overridden(overrides, self.now());
         Ok(set)
     }
 
@@ -217,7 +225,8 @@ impl Ledger {
         }
         let txn = Txn::new()
             .put(&keys::tombstone(kind, name, uid.uuid()), written(&stone)?)
-            .delete(&keys::manifest(kind, name));
+            .delete(&keys::manifest(kind, name))
+            .delete(&keys::overrides_of(kind, name));
         self.store.commit(txn).await?;
         Ok(())
     }
@@ -347,11 +356,11 @@ fn put(key: &str, record: &impl Record) -> Result<Op, Fault> {
     Ok(Op::Put { key: key.into(), value: written(record)?.into() })
 }
 
-fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {
+pub(super) fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {
     record.write().map_err(|e| Fault::other(format!("a record cannot be written: {e}")))
 }
 
-fn reference_of(key: &str) -> Result<Ref, Fault> {
+pub(super) fn reference_of(key: &str) -> Result<Ref, Fault> {
     let (kind, name) =
         keys::resource_of(key).ok_or_else(|| Fault::other(format!("the store has the odd key {key:?}")))?;
     let known = KindName::find(&kind).ok_or_else(|| {

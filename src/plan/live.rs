@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::overrides::Overrides;
 use crate::base::{Name, Uid};
 use crate::kinds::{API_VERSION, KindName, Live, Observed, Ref};
 
@@ -42,6 +43,9 @@ pub struct Accepted {
     /// Whether it must not be deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protection: bool,
+    /// What is for a while not as its manifest says.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
 }
 
 /// What is known of one resource.

@@ -173,6 +173,65 @@ fn power_adoption_and_orphans_through_the_agent_are_done_and_told_as_alone() {
     with.expect(0, "plan");
 }
 
+/// Text without the moments in it.
+fn timeless(text: &str) -> String {
+    let digit = |c: char| if c.is_ascii_digit() { '0' } else { c };
+    text.lines().map(|line| line.chars().map(digit).collect::<String>() + "\n").collect()
+}
+
+#[test]
+fn overrides_through_the_agent_are_done_and_told_as_alone() {
+    let (with, alone) = (place(), place());
+    alone.expect(0, "apply manifests --yes");
+    let agent = begin(&with);
+    for (status, words) in [
+        (0, "override list"),
+        (0, "override set vm/a spec.cpu.weight=300 --ttl 2h --reason test"),
+        (1, "override set vm/a spec.cpu.wait=300 --ttl 2h --reason test"),
+        (1, "override set vm/none spec.cpu.weight=300 --ttl 2h --reason test"),
+        (0, "override list vm/a"),
+        (0, "override list -o yaml"),
+        (0, "get vm/a -o yaml"),
+        (0, "describe vm/a"),
+        (0, "plan"),
+        (0, "override set vm/a cpu.weight=400 --ttl 10s --reason again"),
+        (1, "override clear vm/a spec.memory.size"),
+        (0, "override clear vm/a spec.cpu.weight"),
+        (1, "override clear vm/a"),
+    ] {
+        let ran = [&with, &alone].map(|place| {
+            let ran = place.expect(status, words);
+            if words.starts_with("override set") && status == 0 {
+                let brought = if words.contains("300") { 300 } else { 400 };
+                if std::ptr::eq(place, &alone) {
+                    let plan = place.expect(2, "plan").out;
+                    assert!(plan.contains("cpu.weight is overridden until ") && plan.contains(" by "), "{plan}");
+                    place.expect(0, "apply --yes");
+                }
+                wait(place, "the override", || weight(place, "a") == Some(brought));
+                wait(place, "rest", || place.run("plan").status == 0);
+            }
+            // Who asks is the user that the kernel knows, or the one that the environment names.
+            (timeless(&ran.out).replace("tester", "root"), timeless(&ran.err))
+        });
+        match words {
+            "describe vm/a" => ran.iter().for_each(|(out, _)| {
+                assert!(out.contains("Overrides:\n  spec.cpu.weight is 000 until "), "{out}");
+            }),
+            "get vm/a -o yaml" => ran.iter().for_each(|(out, _)| assert!(out.contains("overrides:"), "{out}")),
+            "override list vm/a" => ran.iter().for_each(|(out, _)| assert!(out.contains("spec.cpu.weight"), "{out}")),
+            _ => assert_eq!(ran[0], ran[1], "reeve {words}"),
+        }
+    }
+    wait(&with, "the manifest", || weight(&with, "a") == Some(100));
+    let kept = with.expect(0, "export vm/a").out;
+    assert!(kept.contains("weight: 100"), "an override came into the manifest: {kept}");
+    assert_eq!(agent.end(), Some(0));
+    alone.expect(2, "plan");
+    alone.expect(0, "apply --yes");
+    assert_eq!(weight(&alone, "a"), Some(100));
+}
+
 #[test]
 fn health_is_answered_while_a_call_hangs_and_the_hung_task_goes_on_alone() {
     let place = place();

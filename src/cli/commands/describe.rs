@@ -7,11 +7,12 @@ use super::get::{line, picture};
 use crate::cli::args::One;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
-use crate::cli::render::plan::Shown;
+use crate::cli::render::plan::{Shown, value};
 use crate::cli::session::Session;
 use crate::drivers::guest::Target;
 use crate::kinds::{Live, Ref};
 use crate::plan::live::LiveState;
+use crate::plan::overrides::Override;
 
 /// How long a guest's agent is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ pub async fn run(session: &Session, args: &One) -> Result {
     if let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut()) {
         status.shift_remove("pending");
         status.shift_remove("conditions");
+        status.shift_remove("overrides");
     }
     if let Some(told) = addresses(session, reference, &seen.live).await
         && let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut())
@@ -34,6 +36,11 @@ pub async fn run(session: &Session, args: &One) -> Result {
         status.insert("addresses".to_owned(), serde_json::json!(told));
     }
     print!("{}", render::yaml(&document)?);
+    if let Some(facts) = seen.live.accepted.get(reference).filter(|facts| !facts.overrides.is_empty()) {
+        println!("\n{}", session.paint.strong("Overrides:"));
+        let line = |field: &str, one: &Override| format!("spec.{field} is {} {}", value(&one.value), one.words());
+        facts.overrides.iter().for_each(|(field, one)| println!("  {}", line(field, one)));
+    }
     if let Some(told) = seen.told.get(reference) {
         println!("\n{}", session.paint.strong("Conditions:"));
         told.conditions.iter().for_each(|condition| println!("  {}", line(reference, condition)));

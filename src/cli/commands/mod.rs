@@ -15,6 +15,7 @@ pub mod explain;
 pub mod export;
 pub mod get;
 pub mod observe;
+pub mod overrides;
 pub mod plan;
 pub mod power;
 pub mod schema;
