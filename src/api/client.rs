@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use super::problem::Problem;
 use super::types::{
     Adoption, ApplyRequest, Cleared, Health, KeptRecord, Look, OverrideItem, OverrideWish, PowerWish, PowerWord,
-    RecordList, SyncAnswer, Task,
+    RecordList, SourceName, SyncAnswer, SyncedSource, Task,
 };
 use crate::base::{Fault, FaultKind, Name};
 use crate::kinds::{Catalog, PowerRequest, Ref, Resource};
@@ -101,6 +101,17 @@ impl Client {
     /// Has the sources read now.
     pub async fn sync(&self) -> Result<SyncAnswer, Fault> {
         self.read(Method::POST, "/v1/sync", Vec::new()).await
+    }
+
+    /// What became of the sources when they were read last.
+    pub async fn sources(&self) -> Result<SyncAnswer, Fault> {
+        self.get("/v1/sources").await
+    }
+
+    /// Suspends a source, or has it followed again.
+    pub async fn suspend(&self, source: &str, suspended: bool) -> Result<SyncedSource, Fault> {
+        let path = if suspended { "/v1/sources/suspend" } else { "/v1/sources/resume" };
+        self.ask(Method::POST, path, &SourceName { source: source.to_owned() }).await
     }
 
     /// What is at a path.

@@ -234,6 +234,14 @@ pub struct SyncAnswer {
     pub sources: Vec<SyncedSource>,
 }
 
+/// A source.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceName {
+    /// Its name, or a part of it that no other has.
+    pub source: String,
+}
+
 /// What became of one source.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -245,6 +253,9 @@ pub struct SyncedSource {
     /// The commit in force, of a repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Since when and by whom it is suspended, when it is: nothing new is taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
     /// Why it could not be fetched or read; what was in force stays in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,

@@ -103,6 +103,17 @@ pub enum Command {
         after_help = "Example:\n  reeve sync\n\nExit status: 0 every source is in force, 2 something of one is refused or waits, 1 error."
     )]
     Sync,
+    /// Show where the agent takes manifests from, and what became of each
+    #[command(after_help = "Example:\n  reeve sources")]
+    Sources,
+    /// Have the agent take nothing new from a source, also after its next start
+    #[command(
+        after_help = "Examples:\n  reeve suspend manifests/\n  reeve suspend ssh://git@example.org/manifests.git\n\nWhat was accepted stays in force. Any part of a name that only one source has will do."
+    )]
+    Suspend(SourceArg),
+    /// Have the agent follow a source again
+    #[command(after_help = "Example:\n  reeve resume manifests/")]
+    Resume(SourceArg),
     /// Have a field be other than its manifest says, for a while
     #[command(
         subcommand,
@@ -341,6 +352,14 @@ pub struct Get {
     /// Only resources with this label, `key=value` or `key`
     #[arg(short = 'l', long, value_name = "LABEL")]
     pub selector: Vec<String>,
+}
+
+/// `reeve suspend` and `resume`.
+#[derive(Debug, Args)]
+pub struct SourceArg {
+    /// The source: its folder, or part of its name; `reeve sources` lists them
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
 }
 
 /// `reeve override`.

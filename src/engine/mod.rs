@@ -8,6 +8,7 @@
 //! picture   all of it at one moment, for whoever shows it
 //! overrides single fields that are for a while not as their manifests say
 //! recover   what a crash left: open intents, deletes that were begun
+//! sources   which sources of manifests are suspended
 //! request   what a person asks of one resource: its power, its adoption; kept: the volumes, and which is an orphan
 //! ```
 
@@ -22,3 +23,4 @@ pub mod publish;
 pub mod records;
 pub mod recover;
 pub mod request;
+pub mod sources;

@@ -87,6 +87,9 @@ impl Picture {
                 status["overrides"] = json!(facts.overrides);
             }
         }
+        if let Some(suspension) = self.accepted.suspended(reference) {
+            status["source"] = json!(format!("{} is {}", suspension.source, suspension.words()));
+        }
         match self.live.get(reference) {
             Known::Present(found) => status["live"] = json!(found),
             Known::Unknown(why) => status["unknown"] = json!(why),

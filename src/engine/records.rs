@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value, json};
 
 use super::overrides::{self, OverrideRecord};
+use super::sources::Suspension;
 use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
 use crate::plan::live::{Accepted, LiveState};
@@ -91,6 +92,8 @@ pub struct AcceptedSet {
     pub commits: BTreeMap<Ref, String>,
     /// What the store has of overrides; those in force are among the facts.
     pub overrides: BTreeMap<Ref, OverrideRecord>,
+    /// The sources that are suspended.
+    pub suspensions: BTreeMap<String, Suspension>,
 }
 
 /// A delete that was begun and not finished.
@@ -149,6 +152,7 @@ impl Ledger {
         }
         let overrides = overrides::records(&self.store.list(&keys::overrides()).await?.entries);
         set.overridden(overrides, self.now());
+        set.suspensions = self.suspensions().await?;
         Ok(set)
     }
 

@@ -310,3 +310,41 @@ fn sync_brings_in_what_a_repository_has_now() {
     assert_eq!(weight(&place, "a"), Some(200));
     assert_eq!(agent.end(), Some(0));
 }
+
+#[test]
+fn a_suspended_source_gives_nothing_until_it_is_resumed_whatever_is_restarted() {
+    let place = place();
+    for words in ["suspend manifests", "resume manifests", "sources"] {
+        assert!(place.expect(1, words).err.contains("no agent runs"));
+    }
+    let agent = begin(&place);
+    assert!(place.expect(0, "sources").out.ends_with("manifests: 2 resources in force\n"));
+    let ran = place.expect(1, "suspend nowhere");
+    assert!(ran.err.contains("no source nowhere is followed") && ran.err.contains("[DIR]/manifests"), "{}", ran.err);
+    let says = |out: &str| out.contains("it is suspended since 2") && out.contains(" by root: nothing new is taken");
+    assert!(says(&place.expect(0, "suspend manifests").out));
+    assert!(says(&place.expect(0, "suspend manifests").out), "once more changes nothing");
+    place.write("manifests/a.yaml", &vm("a", 200));
+    assert!(says(&place.expect(0, "sync").out));
+    let ran = place.expect(0, "get vm");
+    assert!(ran.err.contains("warning: [DIR]/manifests is suspended since "), "{}", ran.err);
+    let status = json(&place, "/v1/resources/vm/a")["status"]["source"].to_string();
+    assert!(status.contains("manifests is suspended since "), "{status}");
+    assert!(place.expect(0, "describe vm/a").out.contains("manifests is suspended since "));
+    assert_eq!(agent.end(), Some(0));
+    // Another agent keeps to it, and what was accepted stays in force.
+    let agent = begin(&place);
+    std::fs::remove_file(place.path("manifests/a.yaml")).unwrap();
+    assert!(says(&place.expect(0, "sync").out));
+    assert_eq!(weight(&place, "a"), Some(100));
+    place.write("manifests/a.yaml", &vm("a", 200));
+    assert!(place.expect(0, "resume manifests").out.ends_with("manifests: 2 resources in force\n"));
+    wait(&place, "the edit", || weight(&place, "a") == Some(200));
+    assert_eq!(place.expect(0, "get vm").err, "");
+    let events = place.expect(0, "events node/n1").out;
+    assert!(
+        events.contains("suspended the source [DIR]/manifests") && events.contains("resumed the source"),
+        "{events}"
+    );
+    assert_eq!(agent.end(), Some(0));
+}

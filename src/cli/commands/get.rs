@@ -58,6 +58,9 @@ pub async fn run(session: &Session, args: &Get) -> Result {
     for (kind, why) in seen.live.unreadable.iter().filter(|(k, _)| what.kinds.is_empty() || what.kinds.contains(k)) {
         eprintln!("warning: {kind} could not be read: {why}");
     }
+    for suspension in seen.accepted.suspensions.values() {
+        eprintln!("warning: {} is {}; nothing new is taken from it", suspension.source, suspension.words());
+    }
     if args.watch {
         follow(session, &what, &seen.accepted, seen.told).await?;
     }

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod power;
 pub mod schema;
 pub mod shell;
+pub mod sources;
 pub mod sync;
 pub mod validate;
 pub mod volumes;
