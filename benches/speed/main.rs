@@ -5,6 +5,7 @@
 //! `specs/performance.md` says what is measured, and has figures.
 
 mod agent;
+mod event;
 mod hostile;
 mod libvirtd;
 mod machines;
@@ -21,7 +22,7 @@ use table::Table;
 /// One part of the benchmark, by the name it can be asked for.
 type Part = (&'static str, fn(&mut Table) -> Outcome<()>);
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     ("validate", offline::validate),
     ("plan", offline::plan),
     ("hostile", hostile::answer),
@@ -32,6 +33,7 @@ const PARTS: [Part; 12] = [
     ("store", store::writes),
     ("load", store::load),
     ("idle", store::idle),
+    ("event", event::drift),
     ("agent", agent::edits),
     ("start", agent::start),
 ];

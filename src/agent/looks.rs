@@ -2,7 +2,7 @@
 //!
 //! A resource that was asked for at some moment needs a look that began after it. A thousand resources asked for
 //! together share one listing; while one listing is under way, whoever needs a newer one waits for its end and makes
-//! the next.
+//! the next. One that the hypervisor told of is looked at alone, while nothing else of its kind was touched.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tokio::sync::Mutex as Gate;
 
 use super::queue::Moment;
 use crate::base::Name;
-use crate::engine::observe::observe_kinds;
+use crate::engine::observe::{observe_kinds, observe_one};
 use crate::kinds::{Catalog, KindName, Live, Observed, Ref, World};
 use crate::plan::live::LiveState;
 
@@ -64,6 +64,15 @@ impl Looks {
             let mut touched = slot.touched.lock().unwrap_or_else(PoisonError::into_inner);
             *touched = (*touched).max(now);
         }
+    }
+
+    /// One resource alone, looked at now, when the last look at its kind holds for all others.
+    pub async fn alone(&self, reference: &Ref, world: &World, catalog: &Catalog) -> Option<Observed<Live>> {
+        let slot = self.slots.get(&reference.kind)?;
+        let touched = *slot.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = slot.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.filter(|look| look.found.is_ok() && look.began > touched)?;
+        observe_one(world, catalog, reference).await
     }
 
     /// A look at a kind that began after `since` and after the kind was last touched; and whether the kind

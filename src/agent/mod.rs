@@ -99,6 +99,8 @@ struct Core {
 /// What the agent remembers of resources between two looks; all of it can be lost.
 #[derive(Debug, Default)]
 struct Notes {
+    /// What was told to have changed by itself, alone.
+    told: BTreeSet<Ref>,
     /// Deletes that were begun and not finished.
     deleting: BTreeSet<Ref>,
     /// By source: resources that it, read whole, has no longer, and that shall go.

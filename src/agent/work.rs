@@ -45,15 +45,17 @@ impl Progress for Quiet {
 pub async fn work(agent: &Agent, job: &Job<Ref>) -> Verdict {
     agent.counters().looked();
     let key = &job.key;
+    let alone;
     let done = {
-        let notes = agent.notes();
+        let mut notes = agent.notes();
+        alone = notes.told.remove(key);
         (notes.deleting.contains(key), notes.pruned().contains(key))
     };
     let wanted = agent.wanted();
     let result = match done {
         (true, _) => finish_delete(agent, job).await,
         (_, true) => remove(agent, job, &wanted).await,
-        _ if wanted.get(key).is_some() => bring(agent, job, &wanted).await,
+        _ if wanted.get(key).is_some() => bring(agent, job, &wanted, alone).await,
         _ => forget(agent, key).await,
     };
     result.unwrap_or_else(|fault| {
@@ -64,12 +66,28 @@ pub async fn work(agent: &Agent, job: &Job<Ref>) -> Verdict {
 }
 
 /// What is known of these resources, each kind looked at as late as it must be.
-async fn look(agent: &Agent, wanted: &Wanted, order: &[Ref], own: KindName, since: Moment) -> LiveState {
+///
+/// With `alone` only that one of its kind is looked at, where that is enough.
+async fn look(
+    agent: &Agent,
+    wanted: &Wanted,
+    order: &[Ref],
+    own: KindName,
+    since: Moment,
+    alone: Option<&Ref>,
+) -> LiveState {
     let world = agent.world();
     let mut live = LiveState::empty(world.node.clone(), world.clock.now());
     // What others are like may be as old as the last full look, unless it was touched since.
     let old = world.clock.elapsed().saturating_sub(agent.0.settings.resync);
-    let kinds: BTreeSet<KindName> = order.iter().map(|r| r.kind).collect();
+    let mut kinds: BTreeSet<KindName> = order.iter().map(|r| r.kind).collect();
+    let only = alone.filter(|_| order.iter().filter(|r| r.kind == own).count() == 1);
+    if let Some(key) = only
+        && let Some(seen) = agent.0.looks.alone(key, world, &wanted.set.catalog).await
+    {
+        live.resources.insert(key.clone(), seen);
+        kinds.remove(&own);
+    }
     for kind in kinds {
         let since = if kind == own { since } else { old };
         let Some((look, again)) = agent.0.looks.after(kind, since, world, &wanted.set.catalog).await else { continue };
@@ -84,14 +102,14 @@ async fn look(agent: &Agent, wanted: &Wanted, order: &[Ref], own: KindName, sinc
 }
 
 /// Brings a resource to its manifest.
-async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<Verdict, Fault> {
+async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>, alone: bool) -> Result<Verdict, Fault> {
     let key = &job.key;
     let policy = policy(agent, wanted, key);
     if policy == Reconcile::Suspend {
         return Ok(Verdict::Done);
     }
     let order = wanted.closure(key);
-    let live = look(agent, wanted, &order, key.kind, job.since).await;
+    let live = look(agent, wanted, &order, key.kind, job.since, alone.then_some(key)).await;
     let catalog = &wanted.set.catalog;
     let options = agent.options();
     let plan = make(&Goal { catalog, order: &order, remove: &[], options }, &live);
@@ -221,7 +239,7 @@ async fn remove(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<V
     let key = &job.key;
     let pruned: Vec<Ref> = agent.notes().pruned().into_iter().collect();
     let order = pruned.iter().filter(|r| wanted.get(r).is_some()).cloned().collect::<Vec<_>>();
-    let live = look(agent, wanted, &order, key.kind, job.since).await;
+    let live = look(agent, wanted, &order, key.kind, job.since, None).await;
     let options = agent.options();
     let plan = make(&Goal { catalog: &wanted.set.catalog, order: &[], remove: &order, options }, &live);
     let Some(step) = plan.steps.iter().find(|s| s.resource == *key) else {

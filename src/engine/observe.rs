@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::kinds::{Catalog, KindName, Observed, Ref, Scope, World};
+use crate::kinds::{Catalog, KindName, Live, Observed, Ref, Scope, World};
 use crate::plan::live::LiveState;
 
 /// How long one kind's listing may take.
@@ -40,6 +40,16 @@ pub async fn observe_kinds(world: &World, catalog: &Catalog, kinds: &[KindName])
         state.unreadable.insert(*kind, "it was not looked at".into());
     }
     state
+}
+
+/// One resource alone, where its kind can look at it so; what cannot be read in time is unknown.
+pub async fn observe_one(world: &World, catalog: &Catalog, reference: &Ref) -> Option<Observed<Live>> {
+    let scope = Scope::of(catalog);
+    let look = reference.kind.observe_one(world, &scope, &reference.name);
+    Some(match tokio::time::timeout(DEADLINE, look).await {
+        Ok(seen) => seen?.unwrap_or_else(|fault| Observed::Unknown(fault.message)),
+        Err(_) => Observed::Unknown(format!("it did not answer within {} s", DEADLINE.as_secs())),
+    })
 }
 
 fn keep<L>(

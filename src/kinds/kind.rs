@@ -70,6 +70,15 @@ pub trait Kind: 'static {
     /// `Err` means that nothing is known of the whole kind; a single resource that cannot be read is `Unknown`.
     async fn observe(world: &World, scope: &Scope<'_>) -> Result<BTreeMap<Name, Observed<Self::Live>>, Fault>;
 
+    /// One of them alone, for a kind that can look at it for much less than at all; `None` is that it cannot.
+    async fn observe_one(
+        _world: &World,
+        _scope: &Scope<'_>,
+        _name: &Name,
+    ) -> Option<Result<Observed<Self::Live>, Fault>> {
+        None
+    }
+
     /// Makes a resource that is absent; what exists already with our mark and UID counts as made.
     async fn create(task: &Task<'_>, spec: &Self::Spec) -> Result<(), Fault>;
 

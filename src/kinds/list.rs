@@ -71,6 +71,24 @@ macro_rules! kinds {
                 }),+ }
             }
 
+            /// See [`Kind::observe_one`].
+            pub async fn observe_one(
+                self,
+                world: &$crate::kinds::World,
+                scope: &$crate::kinds::Scope<'_>,
+                name: &$crate::base::Name,
+            ) -> Option<Result<$crate::kinds::Observed<Live>, $crate::base::Fault>> {
+                use $crate::kinds::Observed as O;
+                match self { $(Self::$Kind => {
+                    let seen = <$module::$Type as $crate::kinds::Kind>::observe_one(world, scope, name).await?;
+                    Some(seen.map(|seen| match seen {
+                        O::Present(live) => O::Present(Live::$Kind(Box::new(live))),
+                        O::Absent => O::Absent,
+                        O::Unknown(why) => O::Unknown(why),
+                    }))
+                }),+ }
+            }
+
             /// Everything of this kind that exists on this node.
             pub async fn observe(
                 self,

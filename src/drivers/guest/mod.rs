@@ -200,6 +200,15 @@ pub struct Domain {
     pub unnamed: BTreeMap<String, Vec<Name>>,
 }
 
+/// What a hypervisor tells of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Something of this machine changed.
+    Of(Uuid),
+    /// Something of many did, or it is not known of which.
+    OfMany,
+}
+
 /// A machine at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -296,8 +305,8 @@ pub trait VmDriver: Send + Sync {
     /// Forgets what was kept of earlier reads, so that the next `list` finds what nobody told of.
     fn reread(&self) {}
 
-    /// Something for each change, or for many at once, that the hypervisor tells of; never anything where it tells nothing.
-    fn news(&self) -> BoxStream<'static, ()> {
+    /// What the hypervisor tells of changes; never anything where it tells nothing.
+    fn news(&self) -> BoxStream<'static, News> {
         futures::stream::pending().boxed()
     }
 

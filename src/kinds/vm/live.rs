@@ -79,16 +79,22 @@ pub(super) async fn observe(world: &World, scope: &Scope<'_>) -> Result<BTreeMap
             tracing::debug!(domain = name, "a domain whose name no manifest can have is left alone");
             continue;
         };
+        let see = See { world, scope, volumes: &volumes, networks: &networks };
         let seen = match domain {
             Err(fault) => Observed::Unknown(fault.message),
-            Ok(domain) => match volumes.unknown(&domain) {
-                Some(why) => Observed::Unknown(why),
-                None => Observed::Present(See { world, scope, volumes: &volumes, networks: &networks }.live(&domain)),
-            },
+            Ok(domain) => see.known(&domain),
         };
         found.insert(name, seen);
     }
     Ok(found)
+}
+
+/// One machine alone.
+pub(super) async fn observe_one(world: &World, scope: &Scope<'_>, name: &Name) -> Result<Observed<VmLive>, Fault> {
+    let Some(domain) = world.vms.find(name.as_str()).await? else { return Ok(Observed::Absent) };
+    let volumes = Volumes::read(world, scope, std::iter::once(&domain)).await;
+    let networks = scope.catalog().view(Networks::find);
+    Ok(See { world, scope, volumes: &volumes, networks: &networks }.known(&domain))
 }
 
 /// The sizes of the volumes on each storage that guests have disks on.
@@ -157,6 +163,14 @@ struct See<'a, 's> {
 }
 
 impl See<'_, '_> {
+    /// The machine, or why it is not known.
+    fn known(&self, domain: &Domain) -> Observed<VmLive> {
+        match self.volumes.unknown(domain) {
+            Some(why) => Observed::Unknown(why),
+            None => Observed::Present(self.live(domain)),
+        }
+    }
+
     fn live(&self, domain: &Domain) -> VmLive {
         let record = domain.record.as_ref();
         let mark = record.map(|r| Mark { applied: None, ..r.mark.clone() });

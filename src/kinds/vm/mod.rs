@@ -109,6 +109,10 @@ impl Kind for VmKind {
         live::observe(world, scope).await
     }
 
+    async fn observe_one(world: &World, scope: &Scope<'_>, name: &Name) -> Option<Result<Observed<VmLive>, Fault>> {
+        Some(live::observe_one(world, scope, name).await)
+    }
+
     async fn create(task: &Task<'_>, spec: &VmSpec) -> Result<(), Fault> {
         apply::create(task, spec).await
     }

@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::connection::{Call, Done, Open, Pool};
 use super::ffi::{self, Event, Subscription};
 use crate::base::Fault;
+use crate::drivers::guest::News;
 
 /// Events of one libvirt.
 pub struct Events {
@@ -67,11 +68,12 @@ impl Events {
         Ok(())
     }
 
-    /// Something for each event, or for many at once, while somebody listens; it goes on when a connection breaks.
-    pub fn news(&self) -> BoxStream<'static, ()> {
+    /// The domain of each event, while somebody listens; it goes on when a connection breaks.
+    pub fn news(&self) -> BoxStream<'static, News> {
         let told = stream::unfold(self.subscribe(), |mut receiver| async move {
             match receiver.recv().await {
-                Ok(_) | Err(RecvError::Lagged(_)) => Some(((), receiver)),
+                Ok(event) => Some((News::Of(event.uuid), receiver)),
+                Err(RecvError::Lagged(_)) => Some((News::OfMany, receiver)),
                 Err(RecvError::Closed) => None,
             }
         });

@@ -53,8 +53,8 @@ pub use error::Failure;
 pub use library::load;
 
 use super::{
-    Balloons, Capabilities, Changed, Domain, Glance, GuestAgent, GuestSnapshots, Machine, Record, SecretValues, Target,
-    VmDriver,
+    Balloons, Capabilities, Changed, Domain, Glance, GuestAgent, GuestSnapshots, Machine, News, Record, SecretValues,
+    Target, VmDriver,
 };
 use crate::base::{Fault, FaultKind, Uid};
 use crate::kinds::vm::Accelerator;
@@ -199,7 +199,7 @@ impl VmDriver for Libvirt {
         self.cache.drop_all();
     }
 
-    fn news(&self) -> BoxStream<'static, ()> {
+    fn news(&self) -> BoxStream<'static, News> {
         self.events.news()
     }
 
