@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::Agent;
@@ -81,44 +82,72 @@ impl Agent {
         let mut credit = Credit { left: FEW, since: clock.elapsed() };
         loop {
             let begun = clock.elapsed();
-            match vms.glance().await {
-                Ok(now) => {
-                    if let Some(before) = &last {
-                        let names = before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
-                        let changed = names.filter(|name| before.get(*name) != now.get(*name));
-                        let changed: Vec<Name> = changed.filter_map(|name| Name::new(name).ok()).collect();
-                        match credit.spend(changed.len(), clock.elapsed()) {
-                            true => self.told(changed),
-                            false => self.changed(KindName::VirtualMachine, changed.into_iter()),
-                        }
+            let mut again = false;
+            let seen = {
+                let glance = vms.glance();
+                tokio::pin!(glance);
+                loop {
+                    tokio::select! {
+                        seen = &mut glance => break seen,
+                        Some(first) = news.next() => again |= !self.hear(first, &mut news, last.as_ref(), &mut credit),
                     }
-                    last = Some(now);
+                }
+            };
+            match seen {
+                Ok(now) => {
+                    let before = last.replace(now);
+                    self.compare(before, last.as_ref(), &mut credit);
                 }
                 // Whoever needs the machines says so in their conditions.
                 Err(fault) => tracing::debug!(%fault, "the machines cannot be glanced at"),
             }
             took = clock.elapsed().saturating_sub(begun).max(took / 2);
-            loop {
+            while !again {
                 let left = TICK.saturating_sub(clock.elapsed().saturating_sub(begun)).max(COLLECT.0);
                 tokio::select! {
                     () = clock.sleep(left) => break,
-                    Some(first) = news.next() => {
-                        let mut all = vec![first];
-                        while let Some(more) = news.next().now_or_never().flatten() {
-                            all.push(more);
-                        }
-                        if let Some(names) = names(&all, last.as_ref())
-                            && credit.spend(names.len(), clock.elapsed())
-                        {
-                            self.told(names);
-                            continue;
-                        }
-                        clock.sleep(collect(took)).await;
-                        while news.next().now_or_never().flatten().is_some() {}
-                        break;
-                    }
+                    Some(first) = news.next() => again = !self.hear(first, &mut news, last.as_ref(), &mut credit),
                 }
             }
+            if again {
+                clock.sleep(collect(took)).await;
+                while news.next().now_or_never().flatten().is_some() {}
+            }
+        }
+    }
+
+    /// Takes all that is told now; false when it is too much, or of too many, to be looked at one by one.
+    fn hear(
+        &self,
+        first: News,
+        news: &mut BoxStream<'static, News>,
+        last: Option<&BTreeMap<String, Glance>>,
+        credit: &mut Credit,
+    ) -> bool {
+        let mut all = vec![first];
+        while let Some(more) = news.next().now_or_never().flatten() {
+            all.push(more);
+        }
+        let few = names(&all, last).filter(|names| credit.spend(names.len(), self.world().clock.elapsed()));
+        let heard = few.is_some();
+        self.told(few.unwrap_or_default());
+        heard
+    }
+
+    /// Has those looked at that look different.
+    fn compare(
+        &self,
+        before: Option<BTreeMap<String, Glance>>,
+        now: Option<&BTreeMap<String, Glance>>,
+        credit: &mut Credit,
+    ) {
+        let (Some(before), Some(now)) = (before, now) else { return };
+        let names = before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
+        let changed = names.filter(|name| before.get(*name) != now.get(*name));
+        let changed: Vec<Name> = changed.filter_map(|name| Name::new(name).ok()).collect();
+        match credit.spend(changed.len(), self.world().clock.elapsed()) {
+            true => self.told(changed),
+            false => self.changed(KindName::VirtualMachine, changed.into_iter()),
         }
     }
 
