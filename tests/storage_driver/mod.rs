@@ -9,6 +9,7 @@ mod many;
 mod real_file_systems;
 mod real_lvm;
 mod real_lvmthin;
+mod real_nfs;
 mod real_zfs;
 mod snapshots;
 mod subject;
