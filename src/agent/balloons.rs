@@ -11,10 +11,11 @@
 use std::time::Duration;
 
 use super::Agent;
-use crate::base::{Fault, Size};
+use crate::base::{Fault, Size, Uid};
 use crate::drivers::guest::{Power, Shared, Target};
 use crate::kinds::vm::{Reconcile, RunStrategy, VmSpec};
 use crate::kinds::{KindName, Ref, Spec};
+use crate::plan::overrides::over;
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(10);
@@ -25,7 +26,23 @@ const STEP: u64 = 256 << 20;
 /// What is not worth moving.
 const LITTLE: u64 = 16 << 20;
 
-/// A guest that may lend memory, and what it has.
+/// A guest that may lend memory.
+#[derive(Debug, Clone)]
+struct May {
+    reference: Ref,
+    least: Size,
+    most: Size,
+}
+
+/// One of them that runs.
+#[derive(Debug)]
+struct Running {
+    may: May,
+    uuid: uuid::Uuid,
+    owner: Option<Uid>,
+}
+
+/// What a guest that may lend memory has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lender {
     least: u64,
@@ -51,22 +68,23 @@ impl Agent {
         let Some(balloons) = vms.balloons().filter(|_| !lenders.is_empty()) else { return Ok(()) };
         let all = vms.glance().await?;
         let mut known = Vec::new();
-        for (reference, least, most) in lenders {
-            let name = reference.name.as_str();
-            let Some(glance) = all.get(name).filter(|g| g.power == Power::Running) else { continue };
-            let owner = self.wanted().set.facts.get(&reference).map(|facts| facts.uid);
-            known.push((reference, glance.uuid, owner, least, most));
+        for may in lenders {
+            let running = all.get(may.reference.name.as_str()).filter(|g| g.power == Power::Running);
+            let Some(uuid) = running.map(|glance| glance.uuid) else { continue };
+            let owner = self.wanted().set.facts.get(&may.reference).map(|facts| facts.uid);
+            known.push(Running { may, uuid, owner });
         }
-        let uuids: Vec<_> = known.iter().map(|(_, uuid, ..)| *uuid).collect();
+        let uuids: Vec<_> = known.iter().map(|guest| guest.uuid).collect();
         let shared = balloons.shared(&uuids).await?;
-        known.retain(|(_, uuid, ..)| shared.guests.contains_key(uuid));
-        let lender = |(_, uuid, _, least, most): &(_, _, _, Size, Size)| {
-            let now = shared.guests.get(uuid).map_or(most.0, |now| now.0);
-            Lender { least: least.0, most: most.0, now }
+        known.retain(|guest| shared.guests.contains_key(&guest.uuid));
+        let lender = |Running { may, uuid, .. }: &Running| {
+            let now = shared.guests.get(uuid).map_or(may.most.0, |now| now.0);
+            Lender { least: may.least.0, most: may.most.0, now }
         };
         let guests: Vec<Lender> = known.iter().map(lender).collect();
-        for ((reference, uuid, owner, ..), size) in known.iter().zip(moves(&shared, &guests)) {
+        for (Running { may, uuid, owner }, size) in known.iter().zip(moves(&shared, &guests)) {
             let Some(size) = size else { continue };
+            let reference = &may.reference;
             let target = Target { name: reference.name.as_str(), uuid: *uuid, owner: *owner };
             tracing::debug!(%reference, %size, "moving memory");
             // One guest that cannot must not keep the others from it.
@@ -77,17 +95,18 @@ impl Agent {
         Ok(())
     }
 
-    /// The guests of this node that may lend memory and shall run, with the least and the most they have.
-    fn lenders(&self) -> Vec<(Ref, Size, Size)> {
+    /// The guests of this node that may lend memory and shall run.
+    fn lenders(&self) -> Vec<May> {
         let wanted = self.wanted();
         let mut found = Vec::new();
-        for resource in wanted.set.catalog.iter().filter(|r| r.kind() == KindName::VirtualMachine) {
+        let catalog = over(&wanted.set.catalog, &wanted.set.facts);
+        for resource in catalog.iter().filter(|r| r.kind() == KindName::VirtualMachine) {
             let Spec::VirtualMachine(spec) = &resource.spec else { continue };
             let Some((least, most)) = loan(spec) else { continue };
             let reference = resource.reference();
             let here = spec.node.as_ref().is_none_or(|node| *node == self.world().node);
             if here && super::work::policy(self, &wanted, &reference) == Reconcile::Enforce {
-                found.push((reference, least, most));
+                found.push(May { reference, least, most });
             }
         }
         found

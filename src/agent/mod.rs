@@ -4,7 +4,7 @@
 //! triggers   files, store, guests, timer  -> only say "look at this key"
 //! queue      when, how often, how much at once
 //! work       key -> state -> plan -> execute -> conditions: the spine, for one resource
-//! run        the loops that turn it all, until told to stop
+//! run        the loops that turn it all, until told to stop; overrides: what is for a while other than declared
 //! ```
 //!
 //! Nothing is carried from a trigger to the work but a key: the work reads what is wanted and what is there, every time,
@@ -18,6 +18,7 @@ pub mod counters;
 mod guests;
 pub mod hold;
 pub mod looks;
+mod overrides;
 pub mod queue;
 pub mod run;
 pub mod source;
@@ -259,8 +260,7 @@ impl Agent {
     pub async fn plan(&self) -> Plan {
         let wanted = self.wanted();
         let catalog = &wanted.set.catalog;
-        let mut live = observe(&self.0.world, catalog).await;
-        live.accepted = wanted.set.facts.clone();
+        let live = observe(&self.0.world, catalog).await.knowing(&wanted.set.facts);
         let order = crate::plan::desired::order(catalog);
         let options = self.options();
         make(&Goal { catalog, order: &order, remove: &[], options }, &live)

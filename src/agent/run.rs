@@ -12,12 +12,13 @@ use super::queue::Verdict;
 use super::wanted::Wanted;
 use super::work::{WHO, work};
 use crate::base::{Disruption, Fault};
+use crate::engine::overrides::records;
 use crate::engine::recover::Unfinished;
 use crate::kinds::{KindName, Ref};
 use crate::store::{Error, Revision, keys};
 
 /// How long the store's trouble is slept over.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 impl Agent {
     /// Runs until it is told to stop and the steps that have begun are finished.
@@ -27,6 +28,7 @@ impl Agent {
             tokio::select! {
                 biased;
                 never = self.follow(revision) => match never {},
+                never = self.follow_overrides() => match never {},
                 never = self.resync() => match never {},
             }
         };
@@ -105,7 +107,9 @@ impl Agent {
     /// Reads every manifest, and asks for each that is not as it was.
     async fn read_all(&self) -> Result<Revision, Fault> {
         let listing = self.ledger().store().list(&keys::manifests()).await?;
-        let (new, faults) = Wanted::of(&listing);
+        let overrides = records(&self.ledger().store().list(&keys::overrides()).await?.entries);
+        let (mut new, faults) = Wanted::of(&listing);
+        new.set.overridden(overrides, self.ledger().now());
         faults.iter().for_each(|fault| tracing::error!(%fault, "an accepted manifest is left alone"));
         let old = self.wanted();
         let changed: BTreeSet<Ref> = new.differs(&old).into_iter().chain(old.differs(&new)).collect();
@@ -114,7 +118,7 @@ impl Agent {
         Ok(listing.revision)
     }
 
-    fn ask_for(&self, changed: &BTreeSet<Ref>) {
+    pub(super) fn ask_for(&self, changed: &BTreeSet<Ref>) {
         let wanted = self.wanted();
         let kinds: BTreeSet<KindName> = changed.iter().map(|r| r.kind).collect();
         kinds.into_iter().for_each(|kind| self.touch(kind));

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::base::Fault;
+use crate::engine::overrides::OverrideRecord;
 use crate::engine::records::AcceptedSet;
 use crate::kinds::{KindName, Ref, Resource};
 use crate::store::{Changes, Event, Listing};
@@ -41,11 +44,20 @@ impl Wanted {
         (Self { users: users(&set), set }, changed, faults)
     }
 
+    /// The same with these records of overrides: what changed by that.
+    pub fn overridden(&self, records: BTreeMap<Ref, OverrideRecord>, now: Timestamp) -> Option<(Self, BTreeSet<Ref>)> {
+        let mut set = self.set.clone();
+        let changed = set.overridden(records, now);
+        let same = changed.is_empty() && set.overrides == self.set.overrides;
+        (!same).then(|| (Self { set, users: self.users.clone() }, changed))
+    }
+
     /// What is here and not there, or not the same there.
-    pub fn differs(&self, other: &Self) -> BTreeSet<Ref> {
+    pub fn differs(&self, than: &Self) -> BTreeSet<Ref> {
         let same = |r: &Resource| {
-            let other = other.set.catalog.get(&r.reference());
-            other.is_some_and(|o| o.spec == r.spec && o.meta == r.meta)
+            let other = than.set.catalog.get(&r.reference());
+            let overrides = |of: &Self| of.set.facts.get(&r.reference()).map(|facts| facts.overrides.clone());
+            overrides(self) == overrides(than) && other.is_some_and(|o| o.spec == r.spec && o.meta == r.meta)
         };
         self.set.catalog.iter().filter(|r| !same(r)).map(|r| r.reference()).collect()
     }

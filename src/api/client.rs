@@ -16,9 +16,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::problem::Problem;
-use super::types::{ApplyRequest, Health, KeptRecord, Look, RecordList, SyncAnswer, Task};
-use crate::base::{Fault, FaultKind};
-use crate::kinds::Catalog;
+use super::types::{
+    Adoption, ApplyRequest, Cleared, Health, KeptRecord, Look, OverrideItem, OverrideWish, PowerWish, PowerWord,
+    RecordList, SourceName, SyncAnswer, SyncedSource, Task,
+};
+use crate::base::{Fault, FaultKind, Name};
+use crate::kinds::{Catalog, PowerRequest, Ref, Resource};
 use crate::plan::live::LiveState;
 use crate::store::{ChangeStream, Entry, Error, Lease, Listing, Revision, Store, Txn};
 
@@ -57,6 +60,39 @@ impl Client {
         self.ask(Method::POST, "/v1/apply", request).await
     }
 
+    /// Starts to change a guest's power.
+    pub async fn power(&self, reference: &Ref, to: PowerRequest) -> Result<Task, Fault> {
+        let (to, force) = match to {
+            PowerRequest::Start => (PowerWord::Start, false),
+            PowerRequest::Stop { force } => (PowerWord::Stop, force),
+            PowerRequest::Restart { force } => (PowerWord::Restart, force),
+        };
+        self.ask(Method::POST, &format!("/v1/resources/{reference}/power"), &PowerWish { to, force }).await
+    }
+
+    /// Starts to take over what is there, as its manifest says.
+    pub async fn adopt(&self, resource: &Resource) -> Result<Task, Fault> {
+        let path = format!("/v1/resources/{}/adopt", resource.reference());
+        self.ask(Method::POST, &path, &Adoption { manifest: resource.document() }).await
+    }
+
+    /// Starts to destroy an orphan.
+    pub async fn destroy_orphan(&self, storage: &Name, volume: &str) -> Result<Task, Fault> {
+        let volume = percent(volume);
+        self.read(Method::DELETE, &format!("/v1/orphans/{storage}/{volume}?destroyData=true"), Vec::new()).await
+    }
+
+    /// Overrides a field for a while.
+    pub async fn set_override(&self, resource: &Ref, wish: &OverrideWish) -> Result<OverrideItem, Fault> {
+        self.ask(Method::PUT, &format!("/v1/overrides/{resource}"), wish).await
+    }
+
+    /// Takes overrides back; all when no field is named.
+    pub async fn clear_overrides(&self, resource: &Ref, fields: &[String]) -> Result<Cleared, Fault> {
+        let fields: String = url::form_urlencoded::byte_serialize(fields.join(",").as_bytes()).collect();
+        self.read(Method::DELETE, &format!("/v1/overrides/{resource}?field={fields}"), Vec::new()).await
+    }
+
     /// How far a task is.
     pub async fn task(&self, id: &str) -> Result<Task, Fault> {
         self.get(&format!("/v1/tasks/{id}")).await
@@ -65,6 +101,17 @@ impl Client {
     /// Has the sources read now.
     pub async fn sync(&self) -> Result<SyncAnswer, Fault> {
         self.read(Method::POST, "/v1/sync", Vec::new()).await
+    }
+
+    /// What became of the sources when they were read last.
+    pub async fn sources(&self) -> Result<SyncAnswer, Fault> {
+        self.get("/v1/sources").await
+    }
+
+    /// Suspends a source, or has it followed again.
+    pub async fn suspend(&self, source: &str, suspended: bool) -> Result<SyncedSource, Fault> {
+        let path = if suspended { "/v1/sources/suspend" } else { "/v1/sources/resume" };
+        self.ask(Method::POST, path, &SourceName { source: source.to_owned() }).await
     }
 
     /// What is at a path.
@@ -119,6 +166,17 @@ impl Remote {
     fn refuse<T>(&self) -> Result<T, Error> {
         Err(Error::ReadOnly { path: self.0.path.clone() })
     }
+}
+
+/// Text as one segment of a path.
+fn percent(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut path, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
+            other => path.push_str(&format!("%{other:02X}")),
+        }
+        path
+    })
 }
 
 fn entry(record: KeptRecord) -> Entry {

@@ -3,7 +3,7 @@
 //! ```text
 //! serve     the socket: who is there, how many, how long they may take
 //! routes    the one list of routes: it makes the router and the OpenAPI document
-//! resources plans tasks events records health    what each route does
+//! resources plans asked overrides tasks events records health    what each route does
 //! client    the other end: how a command asks the agent
 //! node      what the routes need of the node; whoever serves them hands one in
 //! problem   one place that turns what went wrong into an answer (RFC 9457)
@@ -12,12 +12,14 @@
 //! Reading looks at the node as `reeve get` does; changing takes the spine of `reeve apply` and is a task that goes on when
 //! its client leaves. Health, metrics, tasks and events touch no driver, so that they answer while one hangs.
 
+pub mod asked;
 pub mod client;
 pub mod events;
 pub mod health;
 pub mod metrics;
 pub mod node;
 pub mod openapi;
+pub mod overrides;
 pub mod peer;
 pub mod plans;
 pub mod problem;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::types::SyncedSource;
 use crate::agent::Agent;
 use crate::agent::source::sync::Told;
-use crate::base::Disruption;
+use crate::base::{Disruption, Fault, FaultKind};
 use crate::engine::publish::Aspect;
 use crate::engine::records::Ledger;
 use crate::kinds::{Ref, World};
@@ -81,6 +81,14 @@ pub trait Node: Send + Sync + 'static {
     /// Reads every source now, and says what became of it.
     async fn sync(&self) -> Vec<SyncedSource> {
         Vec::new()
+    }
+    /// What became of every source when it was read last.
+    async fn sources(&self) -> Vec<SyncedSource> {
+        Vec::new()
+    }
+    /// Suspends a source, or has it followed again, and says what became of it.
+    async fn suspend(&self, source: &str, _suspended: bool, _who: &str) -> Result<SyncedSource, Fault> {
+        Err(Fault::new(FaultKind::NotFound, format!("no source {source} is followed")))
     }
 }
 
@@ -172,6 +180,15 @@ impl Node for Agent {
         self.sync_sources(SYNC).await.into_iter().map(|(name, told)| synced(name, told)).collect()
     }
 
+    async fn sources(&self) -> Vec<SyncedSource> {
+        self.told_sources().into_iter().map(|(name, told)| synced(name, told)).collect()
+    }
+
+    async fn suspend(&self, source: &str, suspended: bool, who: &str) -> Result<SyncedSource, Fault> {
+        let (name, told) = self.suspend_source(source, suspended, who, SYNC).await?;
+        Ok(synced(name, told))
+    }
+
     fn changed(&self, what: &[Ref]) {
         for reference in what {
             self.touch(reference.kind);
@@ -181,7 +198,7 @@ impl Node for Agent {
 }
 
 fn synced(name: String, told: Told) -> SyncedSource {
-    let Told { done, commit, reading, fault } = told;
+    let Told { done, commit, reading, fault, suspended } = told;
     let reading = reading.unwrap_or_default();
     let named =
         |all: std::collections::BTreeMap<Ref, String>| all.into_iter().map(|(r, why)| (r.to_string(), why)).collect();
@@ -189,6 +206,7 @@ fn synced(name: String, told: Told) -> SyncedSource {
         name,
         done,
         commit,
+        suspended: suspended.map(|suspension| suspension.words()),
         fault: fault.map(|fault| fault.to_string()),
         valid: reading.valid,
         refused: named(reading.refused),

@@ -1,7 +1,6 @@
 //! Resources: what is declared and what is there, and manifests that are accepted or deleted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
@@ -16,6 +15,7 @@ use super::problem::Problem;
 use super::run::{Work, read, start};
 use super::take::{Json, Named, Params, Text};
 use super::types::{Accepted, ResourceList, Wish};
+use crate::engine::picture::Labels;
 use crate::engine::records::Acceptance;
 use crate::kinds::{KindName, Ref};
 use crate::plan::live::Known;
@@ -51,23 +51,11 @@ pub struct Removal {
 /// `GET /v1/resources`.
 pub async fn list(State(api): State<Api>, Params(filter): Params<Filter>) -> Result<Json<ResourceList>, Problem> {
     let kinds = kinds(filter.kind.as_deref())?;
-    let labels: Vec<(&str, Option<&str>)> = filter
-        .label
-        .iter()
-        .flat_map(|l| l.split(','))
-        .filter(|l| !l.is_empty())
-        .map(|l| l.split_once('=').map_or((l, None), |(key, value)| (key, Some(value))))
-        .collect();
+    let labels = Labels::parse(filter.label.as_deref());
     let view = api.0.views.look(api.node()).await?;
-    let labelled = |reference: &Ref| {
-        let has = view.accepted.catalog.get(reference).map(|r| &r.meta.labels);
-        let fits = |key: &str, value: Option<&str>| {
-            has.and_then(|l| l.get(key)).is_some_and(|found| value.is_none_or(|v| v == found))
-        };
-        labels.iter().all(|(key, value)| fits(key, *value))
-    };
     let asked = |kind: KindName| kinds.is_empty() || kinds.contains(&kind);
-    let items = view.all().filter(|r| asked(r.kind) && labelled(r)).map(|r| view.item(&r)).collect();
+    let items = view.all().into_iter().filter(|r| asked(r.kind) && labels.fit(r, &view.accepted));
+    let items = items.map(|r| view.item(&r)).collect();
     let unreadable = view.live.unreadable.iter().filter(|(k, _)| asked(**k));
     Ok(Json(ResourceList { items, unreadable: unreadable.map(|(k, why)| (k.to_string(), why.clone())).collect() }))
 }
@@ -137,9 +125,8 @@ async fn take_in(
     if manner.dry_run {
         return Ok(Accepted { accepted: BTreeMap::new(), resources, warnings });
     }
-    let acceptance =
-        |resource: &Arc<_>| Acceptance { resource: Arc::clone(resource), source: None, uid: None, commit: None };
-    let wanted: Vec<Acceptance> = desired.order.iter().filter_map(|r| desired.catalog.get(r)).map(acceptance).collect();
+    let wanted: Vec<Acceptance> =
+        desired.order.iter().filter_map(|r| desired.catalog.get(r)).map(Acceptance::new).collect();
     let uids = ledger.accept(&wanted).await?;
     api.node().changed(&desired.order);
     let accepted = uids.into_iter().map(|(r, uid)| (r.to_string(), uid.to_string())).collect();

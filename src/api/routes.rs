@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::peer::{GROUP, Peer};
 use super::problem::Problem;
 use super::take::MOST_BYTES;
-use super::{Api, events, health, plans, records, resources, sources, tasks, types};
+use super::{Api, asked, events, health, overrides, plans, records, resources, sources, tasks, types};
 
 /// How long an answer may take to begin; a look at the world has deadlines of its own below it.
 pub const ANSWER_TIME: Duration = Duration::from_secs(120);
@@ -128,6 +128,60 @@ pub fn all() -> Vec<Route> {
         ),
         route(
             M::POST,
+            "/v1/resources/{kind}/{name}/power",
+            "Start, stop or restart a guest, as a task",
+            json::<types::PowerWish>(),
+            (202, json::<types::Task>()),
+            post(asked::power),
+        ),
+        route(
+            M::POST,
+            "/v1/resources/{kind}/{name}/adopt",
+            "Manage what is there already, without changing it, as a task",
+            json::<types::Adoption>(),
+            (202, json::<types::Task>()),
+            post(asked::adopt),
+        ),
+        with(
+            &[("destroyData", "true, since it cannot be brought back")],
+            route(
+                M::DELETE,
+                "/v1/orphans/{storage}/{volume}",
+                "Destroy a volume that nobody needs any more, as a task",
+                Nothing,
+                (202, json::<types::Task>()),
+                delete(asked::destroy),
+            ),
+        ),
+        route(
+            M::GET,
+            "/v1/overrides",
+            "What is for a while not as its manifest says",
+            Nothing,
+            (200, json::<types::OverrideList>()),
+            get(overrides::list),
+        ),
+        route(
+            M::PUT,
+            "/v1/overrides/{kind}/{name}",
+            "Have a field be other than its manifest says, for a while",
+            json::<types::OverrideWish>(),
+            (200, json::<types::OverrideItem>()),
+            put(overrides::set),
+        ),
+        with(
+            &[("field", "Only these fields, parted by commas")],
+            route(
+                M::DELETE,
+                "/v1/overrides/{kind}/{name}",
+                "Take overrides back",
+                Nothing,
+                (200, json::<types::Cleared>()),
+                delete(overrides::clear),
+            ),
+        ),
+        route(
+            M::POST,
             "/v1/plan",
             "What would be done; changes nothing",
             json::<types::Wish>(),
@@ -185,6 +239,30 @@ pub fn all() -> Vec<Route> {
             json::<types::Look>(),
             (200, json::<serde_json::Value>()),
             post(records::live),
+        ),
+        route(
+            M::GET,
+            "/v1/sources",
+            "The agent's sources, and what became of each when it was read last",
+            Nothing,
+            (200, json::<types::SyncAnswer>()),
+            get(sources::list),
+        ),
+        route(
+            M::POST,
+            "/v1/sources/suspend",
+            "Take nothing new from a source",
+            json::<types::SourceName>(),
+            (200, json::<types::SyncedSource>()),
+            post(sources::suspend),
+        ),
+        route(
+            M::POST,
+            "/v1/sources/resume",
+            "Follow a source again",
+            json::<types::SourceName>(),
+            (200, json::<types::SyncedSource>()),
+            post(sources::resume),
         ),
         route(
             M::POST,

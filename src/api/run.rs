@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Api;
+use super::asked::Asked;
 use super::node::Node;
 use super::problem::{Finding, Problem};
 use super::tasks::Job;
@@ -13,7 +14,7 @@ use crate::engine::execute::{Ending, Outcome, Run, execute};
 use crate::engine::observe::observe;
 use crate::engine::records::Acceptance;
 use crate::engine::recover::{self, Unfinished};
-use crate::kinds::{Catalog, Options, Ref};
+use crate::kinds::{Catalog, Options, Ref, Resource};
 use crate::manifest;
 use crate::plan::desired::{self, Desired};
 use crate::plan::file::PlanFile;
@@ -30,6 +31,8 @@ pub enum Work {
     Wish(Wish),
     /// Exactly this plan.
     Saved(Box<PlanFile>, BTreeMap<Ref, String>),
+    /// Something of one resource, apart from any plan.
+    Asked(Asked),
 }
 
 /// A wish, checked against what was accepted.
@@ -122,15 +125,8 @@ impl Prepared {
         let PlanFile { plan, order, remove, .. } = file;
         let unfinished = left_of(node, &plan.steps.iter().map(|step| step.resource.clone()).collect()).await?;
         let prepared = Self::look(node, catalog, order, remove, plan.options, unfinished).await?;
-        if prepared.plan.hash == plan.hash {
-            return Ok(prepared);
-        }
-        let message = format!(
-            "the plan is stale: what runs has changed since plan {} was made, it would now be plan {}",
-            short(&plan.hash),
-            short(&prepared.plan.hash)
-        );
-        Err(Fault::new(FaultKind::Identity, message).help("make the plan again, and read it"))
+        plan.still(&prepared.plan).map_err(|stale| stale.help("make the plan again, and read it"))?;
+        Ok(prepared)
     }
 
     async fn look(
@@ -142,8 +138,7 @@ impl Prepared {
         unfinished: Unfinished,
     ) -> Result<Self, Fault> {
         let accepted = node.ledger().accepted().await?;
-        let mut live = observe(node.world(), &catalog).await;
-        live.accepted = accepted.facts.clone();
+        let live = observe(node.world(), &catalog).await.knowing(&accepted.facts);
         let plan = make(&Goal { catalog: &catalog, order: &order, remove: &remove, options }, &live);
         Ok(Self { unfinished, catalog, order, remove, live, sources: BTreeMap::new(), plan })
     }
@@ -155,18 +150,8 @@ impl Prepared {
 
     /// Accepts what is to be brought about; from here on each has a UID.
     async fn accept(&self, node: &dyn Node) -> Result<BTreeMap<Ref, Uid>, Fault> {
-        let wanted: Vec<Acceptance> = self
-            .order
-            .iter()
-            .filter_map(|r| self.catalog.get(r))
-            .map(|resource| Acceptance {
-                source: self.sources.get(&resource.reference()).cloned(),
-                uid: self.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
-                commit: None,
-                resource: Arc::clone(resource),
-            })
-            .collect();
-        node.ledger().accept(&wanted).await
+        let source = |resource: &Resource| self.sources.get(&resource.reference()).cloned();
+        node.ledger().accept(&Acceptance::all(&self.order, &self.catalog, &self.live, source)).await
     }
 
     async fn execute(&self, node: &dyn Node, job: &Job, who: &str) -> Result<(Vec<Outcome>, Vec<(Ref, Fault)>), Fault> {
@@ -224,9 +209,7 @@ pub fn start(api: &Api, work: Work, what: &str, who: &str) -> Result<Arc<Job>, P
 
 async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskState, Problem> {
     let node = api.node();
-    if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
-        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began").into());
-    }
+    begin(job)?;
     let (prepared, held) = match work {
         Work::Wish(wish) => {
             let goals = Goals::of(node, wish).await?;
@@ -239,10 +222,9 @@ async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskSt
             job.say(|t| t.state = TaskState::Running);
             (Prepared { sources, ..Prepared::bound(node, *file).await? }, held)
         }
+        Work::Asked(asked) => return ask(node, &asked, job, who).await,
     };
-    if job.stop.load(std::sync::atomic::Ordering::SeqCst) {
-        return Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began").into());
-    }
+    begin(job)?;
     job.say(|t| {
         t.plan = Some(prepared.plan.hash.clone());
         t.steps = prepared.plan.steps.len();
@@ -261,6 +243,23 @@ async fn carry_out(api: &Api, work: Work, job: &Job, who: &str) -> Result<TaskSt
     })
 }
 
-fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
+/// Does what is asked of one resource while nobody else works on it.
+async fn ask(node: &dyn Node, asked: &Asked, job: &Job, who: &str) -> Result<TaskState, Problem> {
+    let (resource, _) = asked.of();
+    let held = node.hold(BTreeSet::from([resource.clone()])).await;
+    begin(job)?;
+    job.say(|t| (t.state, t.steps) = (TaskState::Running, 1));
+    let outcome = asked.carry_out(node, job, who).await?;
+    job.report(&outcome);
+    node.changed(&[resource]);
+    drop(held);
+    Ok(if outcome.converged() { TaskState::Done } else { TaskState::Failed })
+}
+
+/// Refuses when the task was cancelled before it began.
+fn begin(job: &Job) -> Result<(), Fault> {
+    match job.stop.load(std::sync::atomic::Ordering::SeqCst) {
+        true => Err(Fault::new(FaultKind::Cancelled, "it was cancelled before it began")),
+        false => Ok(()),
+    }
 }

@@ -46,10 +46,9 @@ impl Job {
             Ending::Failed(fault) => ("failed", Some(fault.message.clone()), fault.help.clone()),
             Ending::Skipped(why) => ("skipped", Some(why.clone()), None),
         };
-        let resource = resource.to_string();
-        let action = format!("{action:?}").to_lowercase();
+        let (resource, action) = (resource.clone(), *action);
         self.say(|task| {
-            task.progress.remove(&resource);
+            task.progress.remove(&resource.to_string());
             task.results.push(StepResult { resource, action, ending: word.into(), why, help });
         });
     }

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::problem::{Finding, Problem};
 use crate::base::Disruption;
+use crate::kinds::Ref;
+use crate::plan::model::Action;
 
 /// What to plan or apply: manifests, deletes, or both.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +21,7 @@ pub struct Wish {
     /// Resources to delete, such as `vm/web-1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
-    pub delete: Vec<crate::kinds::Ref>,
+    pub delete: Vec<Ref>,
     /// Whether a delete takes the data with it; it cannot be brought back.
     #[serde(default)]
     pub destroy_data: bool,
@@ -41,7 +43,93 @@ pub struct ApplyRequest {
     /// Where manifests of a saved plan came from, such as the folder, so that what is taken out there can be pruned.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, String>")]
-    pub sources: BTreeMap<crate::kinds::Ref, String>,
+    pub sources: BTreeMap<Ref, String>,
+}
+
+/// What a guest's power shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PowerWord {
+    /// It runs.
+    Start,
+    /// It is shut down.
+    Stop,
+    /// It is shut down and runs again, with what was configured meanwhile.
+    Restart,
+}
+
+/// What to do about a guest's power.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PowerWish {
+    /// What it shall be.
+    pub to: PowerWord,
+    /// Whether the power is cut instead of asking the guest to shut down.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Something that is there and shall be managed.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Adoption {
+    /// The manifest that says what it is; it is refused when it would change anything.
+    pub manifest: Value,
+}
+
+/// A field that shall for a while be other than its manifest says.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideWish {
+    /// The field, such as `spec.memory.size`.
+    pub field: String,
+    /// What it shall be; null is its documented default.
+    pub value: Value,
+    /// For how many seconds.
+    pub ttl_seconds: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// One override.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideItem {
+    /// The resource.
+    #[schemars(with = "String")]
+    pub resource: Ref,
+    /// The field below `spec`.
+    pub field: String,
+    /// What it shall be.
+    pub value: Value,
+    /// What its manifest says; null when it leaves the field out.
+    pub manifest: Value,
+    /// When it was asked for.
+    #[schemars(with = "String")]
+    pub since: jiff::Timestamp,
+    /// Until when.
+    #[schemars(with = "String")]
+    pub until: jiff::Timestamp,
+    /// Who asked for it.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Every override in force.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverrideList {
+    /// In the order of their resources and fields.
+    pub overrides: Vec<OverrideItem>,
+}
+
+/// What is no longer overridden.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cleared {
+    /// The fields below `spec`.
+    pub fields: Vec<String>,
 }
 
 /// The manifests a look at the node is for.
@@ -146,6 +234,14 @@ pub struct SyncAnswer {
     pub sources: Vec<SyncedSource>,
 }
 
+/// A source.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceName {
+    /// Its name, or a part of it that no other has.
+    pub source: String,
+}
+
 /// What became of one source.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -157,6 +253,9 @@ pub struct SyncedSource {
     /// The commit in force, of a repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Since when and by whom it is suspended, when it is: nothing new is taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
     /// Why it could not be fetched or read; what was in force stays in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -203,9 +302,11 @@ impl TaskState {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepResult {
     /// The resource.
-    pub resource: String,
+    #[schemars(with = "String")]
+    pub resource: Ref,
     /// What was to be done: create, update or delete.
-    pub action: String,
+    #[schemars(with = "String")]
+    pub action: Action,
     /// What became of it: done, waits, blocked, failed or skipped.
     pub ending: String,
     /// Why, when it is not done.
@@ -234,7 +335,7 @@ pub struct Progress {
 pub struct Task {
     /// Its identifier.
     pub id: String,
-    /// What was asked for: apply or delete.
+    /// What was asked for: apply, delete, start, stop, restart or adopt.
     pub what: String,
     /// Who asked.
     pub who: String,

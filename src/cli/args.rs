@@ -103,6 +103,23 @@ pub enum Command {
         after_help = "Example:\n  reeve sync\n\nExit status: 0 every source is in force, 2 something of one is refused or waits, 1 error."
     )]
     Sync,
+    /// Show where the agent takes manifests from, and what became of each
+    #[command(after_help = "Example:\n  reeve sources")]
+    Sources,
+    /// Have the agent take nothing new from a source, also after its next start
+    #[command(
+        after_help = "Examples:\n  reeve suspend manifests/\n  reeve suspend ssh://git@example.org/manifests.git\n\nWhat was accepted stays in force. Any part of a name that only one source has will do."
+    )]
+    Suspend(SourceArg),
+    /// Have the agent follow a source again
+    #[command(after_help = "Example:\n  reeve resume manifests/")]
+    Resume(SourceArg),
+    /// Have a field be other than its manifest says, for a while
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  reeve override set vm/web-1 spec.memory.size=8Gi --ttl 2h --reason 'load test'\n  reeve override list\n  reeve override clear vm/web-1\n\nThe agent brings it at once, and takes it back when its time is over; without one `reeve apply` does."
+    )]
+    Override(OverrideCommand),
     /// Show all that is known of one resource
     #[command(after_help = "Example:\n  reeve describe vm/web-1")]
     Describe(One),
@@ -335,6 +352,71 @@ pub struct Get {
     /// Only resources with this label, `key=value` or `key`
     #[arg(short = 'l', long, value_name = "LABEL")]
     pub selector: Vec<String>,
+}
+
+/// `reeve suspend` and `resume`.
+#[derive(Debug, Args)]
+pub struct SourceArg {
+    /// The source: its folder, or part of its name; `reeve sources` lists them
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+}
+
+/// `reeve override`.
+#[derive(Debug, Subcommand)]
+pub enum OverrideCommand {
+    /// Override one field for a while
+    #[command(
+        after_help = "Example:\n  reeve override set vm/web-1 spec.memory.size=8Gi --ttl 2h --reason 'load test'"
+    )]
+    Set(SetOverride),
+    /// List what is overridden
+    #[command(after_help = "Example:\n  reeve override list vm/web-1")]
+    List(ListOverrides),
+    /// Take overrides back before their time is over
+    #[command(
+        after_help = "Examples:\n  reeve override clear vm/web-1\n  reeve override clear vm/web-1 spec.memory.size"
+    )]
+    Clear(ClearOverrides),
+}
+
+/// `reeve override set`.
+#[derive(Debug, Args)]
+pub struct SetOverride {
+    /// The resource, such as vm/web-1
+    #[arg(value_name = "KIND/NAME")]
+    pub resource: Ref,
+    /// The field and what it shall be, such as spec.memory.size=8Gi; null is its default
+    #[arg(value_name = "FIELD=VALUE")]
+    pub change: String,
+    /// For how long, such as 2h
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub ttl: std::time::Duration,
+    /// Why
+    #[arg(long, value_name = "WORDS")]
+    pub reason: String,
+}
+
+/// `reeve override list`.
+#[derive(Debug, Args)]
+pub struct ListOverrides {
+    /// Only of this resource
+    #[arg(value_name = "KIND/NAME")]
+    pub resource: Option<Ref>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// `reeve override clear`.
+#[derive(Debug, Args)]
+pub struct ClearOverrides {
+    /// The resource, such as vm/web-1
+    #[arg(value_name = "KIND/NAME")]
+    pub resource: Ref,
+    /// The fields, such as spec.memory.size; all when left out
+    #[arg(value_name = "FIELD")]
+    pub fields: Vec<String>,
 }
 
 /// One resource.

@@ -117,6 +117,10 @@ async fn run_async(session: &Session, command: &Command) -> Result {
         Command::Console(args) => c::console::run(session, args).await,
         Command::Agent(args) => c::agent::run(session, args).await,
         Command::Sync => c::sync::run(session).await,
+        Command::Sources => c::sources::list(session).await,
+        Command::Suspend(args) => c::sources::suspend(session, args, true).await,
+        Command::Resume(args) => c::sources::suspend(session, args, false).await,
+        Command::Override(command) => c::overrides::run(session, command).await,
         Command::Events(args) => c::events::run(session, args).await,
         Command::Validate(_)
         | Command::Explain(_)

@@ -15,7 +15,7 @@ use crate::api::client::Client;
 use crate::base::clock::SystemClock;
 use crate::base::{Clock as _, Fault, Seconds};
 use crate::engine::observe::observe;
-use crate::engine::records::{AcceptedSet, Ledger};
+use crate::engine::records::Ledger;
 use crate::kinds::{Catalog, World};
 use crate::manifest::{self, Loaded};
 use crate::plan::desired::Desired;
@@ -186,10 +186,4 @@ pub fn read_live(path: &Path) -> Result<LiveState> {
         return Err(bad(format!("it says apiVersion {:?} and kind {:?}", state.api_version, state.kind)));
     }
     Ok(state)
-}
-
-/// Adds what was accepted earlier to what was observed.
-pub fn with_accepted(mut live: LiveState, accepted: &AcceptedSet) -> LiveState {
-    live.accepted = accepted.facts.clone();
-    live
 }

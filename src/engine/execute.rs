@@ -17,6 +17,7 @@ use crate::base::{Fault, Uid};
 use crate::kinds::{Catalog, Metadata, Progress, Ref, Resource, Scope, Task, World};
 use crate::plan::live::LiveState;
 use crate::plan::model::{Action, Plan, Readiness, Step};
+use crate::plan::overrides::over;
 use crate::plan::turns::{self, Gate};
 
 /// How long what was done may stay unwritten while nothing else is written.
@@ -79,6 +80,8 @@ impl Outcome {
 
 /// Does what the plan says; gives what became of each step, in the plan's order.
 pub async fn execute(run: &Run<'_>, plan: &Plan, report: &(dyn Fn(&Outcome) + Sync)) -> Vec<Outcome> {
+    let catalog = over(run.catalog, &run.live.accepted);
+    let run = &Run { catalog: &catalog, ..*run };
     let gates = turns::gates(&plan.steps);
     let mut waiting = Waiting::new(&plan.steps, &gates);
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
 
+use super::overrides::{self, OverrideRecord};
+use super::sources::Suspension;
 use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
-use crate::plan::live::Accepted;
+use crate::plan::live::{Accepted, LiveState};
 use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
 use crate::store::{Entry, Error, Op, Store, Txn, keys};
 
@@ -47,6 +49,29 @@ pub struct Acceptance {
     pub commit: Option<String>,
 }
 
+impl Acceptance {
+    /// A manifest of no source.
+    pub fn new(resource: &Arc<Resource>) -> Self {
+        Self { resource: Arc::clone(resource), source: None, uid: None, commit: None }
+    }
+
+    /// The manifests in `order`, each with the identity it has where it runs already, and with the source that is told of it.
+    pub fn all(
+        order: &[Ref],
+        catalog: &Catalog,
+        live: &LiveState,
+        source: impl Fn(&Resource) -> Option<String>,
+    ) -> Vec<Self> {
+        let uid = |reference: &Ref| live.present(reference).and_then(|l| l.have().mark).map(|mark| mark.uid);
+        let one = |resource: &Arc<Resource>| Self {
+            source: source(resource),
+            uid: uid(&resource.reference()),
+            ..Self::new(resource)
+        };
+        order.iter().filter_map(|reference| catalog.get(reference)).map(one).collect()
+    }
+}
+
 /// The engine's records.
 #[derive(Clone)]
 pub struct Ledger {
@@ -65,6 +90,10 @@ pub struct AcceptedSet {
     pub facts: BTreeMap<Ref, Accepted>,
     /// The commits that last changed those from repositories.
     pub commits: BTreeMap<Ref, String>,
+    /// What the store has of overrides; those in force are among the facts.
+    pub overrides: BTreeMap<Ref, OverrideRecord>,
+    /// The sources that are suspended.
+    pub suspensions: BTreeMap<String, Suspension>,
 }
 
 /// A delete that was begun and not finished.
@@ -92,7 +121,10 @@ impl AcceptedSet {
             None => drop(self.commits.remove(&reference)),
         }
         self.catalog.insert(Arc::new(resource));
-        self.facts.insert(reference.clone(), Accepted { uid: record.uid.into(), source: record.source, protection });
+        let overrides = self.facts.remove(&reference).filter(|old| old.uid.uuid() == record.uid);
+        let overrides = overrides.map(|old| old.overrides).unwrap_or_default();
+        let facts = Accepted { uid: record.uid.into(), source: record.source, protection, overrides };
+        self.facts.insert(reference.clone(), facts);
         Ok(reference)
     }
 
@@ -118,6 +150,9 @@ impl Ledger {
         for entry in self.store.list(&keys::manifests()).await?.entries {
             set.put(&entry)?;
         }
+        let overrides = overrides::records(&self.store.list(&keys::overrides()).await?.entries);
+        set.overridden(overrides, self.now());
+        set.suspensions = self.suspensions().await?;
         Ok(set)
     }
 
@@ -194,7 +229,8 @@ impl Ledger {
         }
         let txn = Txn::new()
             .put(&keys::tombstone(kind, name, uid.uuid()), written(&stone)?)
-            .delete(&keys::manifest(kind, name));
+            .delete(&keys::manifest(kind, name))
+            .delete(&keys::overrides_of(kind, name));
         self.store.commit(txn).await?;
         Ok(())
     }
@@ -324,11 +360,11 @@ fn put(key: &str, record: &impl Record) -> Result<Op, Fault> {
     Ok(Op::Put { key: key.into(), value: written(record)?.into() })
 }
 
-fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {
+pub(super) fn written(record: &impl Record) -> Result<Vec<u8>, Fault> {
     record.write().map_err(|e| Fault::other(format!("a record cannot be written: {e}")))
 }
 
-fn reference_of(key: &str) -> Result<Ref, Fault> {
+pub(super) fn reference_of(key: &str) -> Result<Ref, Fault> {
     let (kind, name) =
         keys::resource_of(key).ok_or_else(|| Fault::other(format!("the store has the odd key {key:?}")))?;
     let known = KindName::find(&kind).ok_or_else(|| {

@@ -276,6 +276,17 @@ pub enum PowerRequest {
     },
 }
 
+impl PowerRequest {
+    /// What has become of the guest when it is done.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Start => "started",
+            Self::Stop { .. } => "stopped",
+            Self::Restart { .. } => "restarted",
+        }
+    }
+}
+
 /// How to reach a guest's terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Console {

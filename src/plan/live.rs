@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::overrides::Overrides;
 use crate::base::{Name, Uid};
 use crate::kinds::{API_VERSION, KindName, Live, Observed, Ref};
 
@@ -42,6 +43,9 @@ pub struct Accepted {
     /// Whether it must not be deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protection: bool,
+    /// What is for a while not as its manifest says.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
 }
 
 /// What is known of one resource.
@@ -67,6 +71,13 @@ impl LiveState {
             unreadable: BTreeMap::new(),
             accepted: BTreeMap::new(),
         }
+    }
+
+    /// The same with what the store knows of accepted resources.
+    #[must_use]
+    pub fn knowing(mut self, accepted: &BTreeMap<Ref, Accepted>) -> Self {
+        self.accepted = accepted.clone();
+        self
     }
 
     /// What is known of `reference`; a resource that its kind's whole listing did not show is absent.

@@ -10,8 +10,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::diff::diff;
-use super::live::{Known, LiveState};
+use super::live::{Accepted, Known, LiveState};
 use super::model::{Action, Cause, FieldChange, Plan, Readiness, Step, Summary};
+use super::overrides::{self, Override};
 use super::turns;
 use crate::base::{Disruption, Uid};
 use crate::kinds::{Catalog, Live, Options, Ref, Resource, Scope};
@@ -31,6 +32,8 @@ pub struct Goal<'a> {
 
 /// The plan that reaches `goal` from `live`.
 pub fn make(goal: &Goal<'_>, live: &LiveState) -> Plan {
+    let catalog = overrides::over(goal.catalog, &live.accepted);
+    let goal = &Goal { catalog: &catalog, ..*goal };
     let lookup = |reference: &Ref| live.present(reference);
     let scope = Scope::with_live(goal.catalog, &lookup);
     let outcomes: Vec<Option<Outcome>> =
@@ -62,7 +65,8 @@ enum Outcome {
 /// What would be done to one resource; `None` when it belongs to another node.
 fn decide(reference: &Ref, goal: &Goal<'_>, live: &LiveState, scope: &Scope<'_>) -> Option<Outcome> {
     let resource = goal.catalog.get(reference)?;
-    let accepted = live.accepted.get(reference).map(|a| a.uid);
+    let facts = live.accepted.get(reference);
+    let accepted = facts.map(|a| a.uid);
     let known = live.get(reference);
     if let Known::Present(found) = known
         && let Some(uid) = resource.spec.as_wanted(resource.name(), found, &live.node)
@@ -77,9 +81,30 @@ fn decide(reference: &Ref, goal: &Goal<'_>, live: &LiveState, scope: &Scope<'_>)
     }
     Some(match known {
         Known::Unknown(why) => Outcome::Step(blocked(reference, format!("its state is not known: {why}"))),
-        Known::Absent => Outcome::Step(creation(reference, &want)),
-        Known::Present(found) => update(resource, &want, found, accepted, goal.options, scope),
+        Known::Absent => Outcome::Step(excused(creation(reference, &want), facts)),
+        Known::Present(found) => match update(resource, &want, found, accepted, goal.options, scope) {
+            Outcome::Step(step) => Outcome::Step(excused(step, facts)),
+            unchanged => unchanged,
+        },
     })
+}
+
+/// The step, saying which of its fields are overridden, until when, by whom and why.
+fn excused(mut step: Step, facts: Option<&Accepted>) -> Step {
+    let Some(overrides) = facts.map(|facts| &facts.overrides).filter(|all| !all.is_empty()) else { return step };
+    let behind: BTreeMap<&String, &Override> =
+        step.fields.iter().filter_map(|field| overrides::behind(overrides, &field.path)).collect();
+    if behind.is_empty() {
+        return step;
+    }
+    if step.action == Action::Update {
+        let others = step.fields.iter().filter(|field| overrides::behind(overrides, &field.path).is_none());
+        step.reason = reason(&others.cloned().collect::<Vec<_>>());
+    }
+    let words = behind.into_iter().map(|(field, one)| format!("{field} is overridden {}", one.words()));
+    let parts = (!step.reason.is_empty()).then_some(step.reason).into_iter().chain(words);
+    step.reason = parts.collect::<Vec<_>>().join("; ");
+    step
 }
 
 /// Whether a resource belongs to the observed node.

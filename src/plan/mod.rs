@@ -7,6 +7,7 @@ pub mod graph;
 pub mod live;
 pub mod make;
 pub mod model;
+pub mod overrides;
 pub mod prune;
 pub mod sift;
 pub mod turns;

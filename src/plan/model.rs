@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::{Disruption, Seconds};
+use crate::base::{Disruption, Fault, FaultKind, Seconds};
 use crate::kinds::{Options, Ref};
 
 /// Why a field differs.
@@ -150,4 +150,22 @@ pub struct Plan {
     pub options: Options,
     /// The steps.
     pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Refuses when the plan, made again, came out different.
+    pub fn still(&self, again: &Self) -> Result<(), Fault> {
+        if self.hash == again.hash {
+            return Ok(());
+        }
+        let (was, is) = (short(&self.hash), short(&again.hash));
+        let message =
+            format!("the plan is stale: what runs has changed since plan {was} was made, it would now be plan {is}");
+        Err(Fault::new(FaultKind::Identity, message))
+    }
+}
+
+/// A plan's hash as people read it.
+pub fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
 }

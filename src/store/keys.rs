@@ -4,6 +4,8 @@
 //! manifests/<kind>/<name>          what was accepted                    records::ManifestRecord
 //! applied/<kind>/<name>            what was last applied
 //! status/<kind>/<name>             what is known of it
+//! overrides/<kind>/<name>          what is for a while not as it says
+//! sources/<name>                   a source of manifests that is suspended
 //! permits/<kind>/<name>            which node may run it, and the epoch
 //! tombstones/<kind>/<name>/<uid>   what was deleted, and why            records::Tombstone
 //! events/<microseconds>/<id>       what happened, in order of time      records::EventRecord
@@ -52,6 +54,26 @@ pub fn status(kind: &str, name: &str) -> String {
 /// The prefix of all status.
 pub fn statuses() -> String {
     "status/".to_owned()
+}
+
+/// The key of what is overridden of a resource.
+pub fn overrides_of(kind: &str, name: &str) -> String {
+    resource("overrides", kind, name)
+}
+
+/// The prefix of all overrides.
+pub fn overrides() -> String {
+    "overrides/".to_owned()
+}
+
+/// The key of what is kept of a source of manifests.
+pub fn source(name: &str) -> String {
+    format!("sources/{}", segment(name))
+}
+
+/// The prefix of what is kept of sources.
+pub fn sources() -> String {
+    "sources/".to_owned()
 }
 
 /// The key of the permit to run a guest.

@@ -200,3 +200,66 @@ fn guests_lend_memory_while_the_host_is_short_and_are_as_declared() {
     balance(&stage);
     assert_eq!(stage.guests.calls(), Vec::<String>::new());
 }
+
+#[test]
+fn an_override_is_kept_until_its_time_is_over_and_then_the_manifest_is() {
+    let mut stage = Stage::new(32);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    stage.over(&vm, "spec.cpu.weight", json!(300), 3_600).unwrap();
+    stage.over(&vm, "cpu.units", json!(3), 60).unwrap_err();
+    stage.seconds(1);
+    assert_eq!(stage.weight("a"), 300);
+    assert!(stage.plan().is_empty(), "it is no drift: {:#?}", stage.plan().steps);
+    stage.guests.forget_calls();
+    stage.begin();
+    stage.seconds(600);
+    assert_eq!(stage.guests.calls(), Vec::<String>::new(), "a new agent takes it back");
+    stage.say("vm/a", guest(150, &["root"]));
+    stage.guests.meddle("a", |machine| machine.spec = serde_json::from_value(guest(400, &["root"])).unwrap());
+    assert!(stage.plan().steps[0].reason.contains("cpu.weight is overridden until "), "{:#?}", stage.plan().steps);
+    stage.seconds(301);
+    assert_eq!(stage.weight("a"), 300, "what drifts from an override is taken back");
+    stage.seconds(3_600 - 905);
+    assert_eq!(stage.weight("a"), 300);
+    stage.seconds(5);
+    assert_eq!(stage.weight("a"), 150, "its time is over");
+    assert!(stage.plan().is_empty());
+    assert!(stage.events(&vm).contains(&"no longer overrides spec.cpu.weight".to_owned()), "{:?}", stage.events(&vm));
+    assert!(super::stage::block_on(stage.ledger.accepted()).unwrap().overrides.is_empty(), "its record is gone");
+}
+
+#[test]
+fn what_could_not_be_taken_back_or_is_no_manifest_is_not_overridden() {
+    let mut stage = Stage::new(33);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    let says =
+        |stage: &Stage, field: &str, value: serde_json::Value| stage.over(&vm, field, value, 60).unwrap_err().message;
+    for (field, value, why) in [
+        ("spec.memory.size", json!("lots"), "lots"),
+        ("spec.memory.sizes", json!("1Gi"), "sizes"),
+        ("spec.disks.root.size", json!("2Gi"), "could not be taken back"),
+        ("spec.disks.data.cache", json!("none"), "its manifest has no \"data\""),
+        ("spec.nics.eth0.network", json!("wan"), "wan"),
+        ("spec.node", json!("n2"), "it would tie the resource to others"),
+        ("spec.memory", json!("big"), "memory"),
+    ] {
+        let said = says(&stage, field, value);
+        assert!(said.contains(why) && said.contains(field) && said.contains("vm/a"), "{field}: {said}");
+    }
+    let said = stage.over(&vm, "cpu.weight", json!(1), 32 * 86_400).unwrap_err().message;
+    assert!(said.contains("at most 31 days"), "{said}");
+    let said = stage.over(&"vm/b".parse().unwrap(), "cpu.weight", json!(1), 60).unwrap_err().message;
+    assert!(said.contains("no accepted manifest"), "{said}");
+    stage.over(&vm, "cpu.weight", json!(300), 600).unwrap();
+    stage.seconds(1);
+    stage.begin_delete(&vm);
+    stage.begin();
+    stage.seconds(30);
+    stage.say("vm/a", guest(100, &["root"]));
+    stage.seconds(5);
+    assert_eq!(stage.weight("a"), 100, "another machine of that name is not overridden");
+}

@@ -13,6 +13,7 @@ use reeve::drivers::guest::fake::Fake;
 use reeve::drivers::network::NetworkDrivers;
 use reeve::drivers::network::fake::{FakeNetworks, host};
 use reeve::drivers::storage::fake::Fake as FakeStorage;
+use reeve::engine::overrides::Wish;
 use reeve::engine::publish::StatusRecord;
 use reeve::engine::records::{Acceptance, Ledger};
 use reeve::kinds::{Metadata, Places, Reach, Ref, Resource, World};
@@ -258,6 +259,24 @@ impl Stage {
     pub fn revision(&self) -> u64 {
         use reeve::store::Store as _;
         block_on(self.store.list("")).unwrap().revision
+    }
+
+    /// Overrides a field for so many seconds, as a command would that knows what is there.
+    pub fn over(&self, resource: &Ref, field: &str, value: Value, seconds: u64) -> Result<(), Fault> {
+        let _context = self.context.enter();
+        let accepted = block_on(self.ledger.accepted()).unwrap();
+        let world = world(&self.dir, &self.clock, &self.chaos, &self.guests, &self.networks);
+        let live = block_on(reeve::engine::observe::observe(&world, &accepted.catalog));
+        let (resource, field, ttl) = (resource.clone(), field.to_owned(), Duration::from_secs(seconds));
+        let wish = Wish { resource, field, value, ttl, reason: "a test".into() };
+        block_on(self.ledger.set_override(&wish, &live, "tester")).map(drop)
+    }
+
+    /// The weight that a running guest has.
+    pub fn weight(&self, name: &str) -> u64 {
+        use reeve::drivers::guest::VmDriver as _;
+        let found = block_on(self.guests.find(name)).unwrap().unwrap();
+        serde_json::to_value(found.running.unwrap().spec).unwrap()["cpu"]["weight"].as_u64().unwrap()
     }
 
     /// Whether no effect is open and no delete is half done.

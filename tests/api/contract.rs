@@ -166,6 +166,39 @@ async fn health_and_metrics_tell_how_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_of_one_resource_is_a_task_that_says_why_it_failed() {
+    let place = Place::new().await;
+    let answer = place.post("/v1/resources/vm/none/power", &json!({"to": "start"})).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let task = place.ended(&answer.body).await;
+    assert_eq!((&task["state"], &task["what"]), (&json!("failed"), &json!("start")), "{task}");
+    assert_eq!(task["results"][0]["why"], "vm/none is not there", "{task}");
+    for body in [json!({}), json!({"to": "up"}), json!({"to": "stop", "hard": true})] {
+        place.post("/v1/resources/vm/none/power", &body).await.is_problem(400, "bad-request");
+    }
+    let manifest = json!({"kind": "VirtualMachine", "metadata": {"name": "a"}, "spec": {}});
+    let answer = place.post("/v1/resources/vm/b/adopt", &json!({"manifest": manifest})).await;
+    answer.is_problem(400, "bad-request");
+    place.post("/v1/resources/vm/a/adopt", &json!({"manifest": {}})).await.is_problem(400, "bad-request");
+    let answer = place.post("/v1/resources/vm/a/adopt", &json!({"manifest": manifest})).await;
+    assert_eq!(place.ended(&answer.body).await["state"], "failed");
+
+    place.apply(json!({"manifests": place.manifests(1)})).await;
+    place.apply(json!({"delete": ["volume/v0"]})).await;
+    let path = "/v1/orphans/local/vol-v0";
+    place.send(Method::DELETE, path, "").await.is_problem(400, "bad-request");
+    let ends = async |path: &str| {
+        let answer = place.send(Method::DELETE, &format!("{path}?destroyData=true"), "").await;
+        place.ended(&answer.body).await
+    };
+    assert_eq!(ends("/v1/orphans/local/vol-none").await["state"], "failed");
+    let task = ends(path).await;
+    assert_eq!((&task["state"], &task["results"][0]["action"]), (&json!("done"), &json!("delete")), "{task}");
+    assert_eq!(ends(path).await["state"], "failed", "it was destroyed twice");
+    place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_openapi_document_is_whole() {
     let place = Place::new().await;
     let document = place.get("/v1/openapi.json").await.body;

@@ -96,6 +96,11 @@ fn what_is_typed_wrong_is_an_error_and_says_what_is_right() {
         ("export vm/x", "not managed"),
         ("adopt vm/x", "not there"),
         ("console vm/x", "not there"),
+        ("override set vm/x spec.memory.size=1Gi --reason r", "--ttl"),
+        ("override set vm/x spec.memory.size=1Gi --ttl 0s --reason r", "less than a second"),
+        ("override set vm/x spec.memory.size --ttl 1h --reason r", "FIELD=VALUE"),
+        ("override set vm/x spec.memory.size=1Gi --ttl 1h --reason r", "no accepted manifest"),
+        ("override clear vm/x", "nothing of vm/x is overridden"),
     ] {
         let ran = place.run(words);
         assert_eq!(ran.status, 1, "reeve {words}: {}\n{}", ran.out, ran.err);

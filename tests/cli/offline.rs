@@ -90,7 +90,7 @@ fn explain_tells_type_default_and_cost() {
 fn every_command_has_help_with_an_example() {
     let place = Place::new();
     let commands = "validate plan diff apply delete get describe explain export adopt observe schema doctor start stop \
-        restart console events completion man version";
+        restart console events completion man version sync sources suspend resume agent drift override";
     for command in commands.split_whitespace() {
         let ran = place.expect(0, &format!("{command} --help"));
         assert!(ran.out.contains("Example"), "{command} --help shows no example");

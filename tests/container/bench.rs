@@ -193,7 +193,10 @@ impl Bench {
     pub async fn look(&self) -> LiveState {
         let mut live = observe(&self.world, &self.catalog).await;
         for (reference, uid) in &self.uids {
-            live.accepted.insert(reference.clone(), Accepted { uid: *uid, source: None, protection: false });
+            live.accepted.insert(
+                reference.clone(),
+                Accepted { uid: *uid, source: None, protection: false, overrides: BTreeMap::new() },
+            );
         }
         live
     }

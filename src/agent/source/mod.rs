@@ -27,6 +27,7 @@ use super::work::WHO;
 use crate::base::{Attempt as _, Fault, Uid};
 use crate::engine::observe::observe_kinds;
 use crate::engine::records::Acceptance;
+use crate::engine::sources::Suspension;
 use crate::kinds::vm::Reconcile;
 use crate::kinds::{Catalog, KindName, Ref};
 use crate::manifest::{self, Loaded};
@@ -116,6 +117,11 @@ impl Agent {
         let mut asked = self.0.sources.asked();
         loop {
             let number = *asked.borrow_and_update();
+            if self.suspension(source).await.is_some() {
+                self.0.sources.fetched(&source.name, number, None);
+                let _ = asked.changed().await;
+                continue;
+            }
             let fault = match git.pull().await {
                 Ok(commit) => {
                     tracing::debug!(source = source.name, commit, "fetched");
@@ -143,6 +149,13 @@ impl Agent {
     ) -> Result<std::convert::Infallible, Fault> {
         loop {
             let number = *asked.borrow_and_update();
+            if let Some(suspension) = self.suspension(source).await {
+                let kept = self.notes().pruned.remove(&source.name).unwrap_or_default();
+                kept.iter().for_each(|reference| self.urge(reference));
+                self.0.sources.suspended(&source.name, number, suspension);
+                let _ = asked.changed().await;
+                continue;
+            }
             if source.git.is_some() {
                 self.0.sources.until_fetched(&source.name, number).await;
             }
@@ -160,6 +173,19 @@ impl Agent {
                 () = watch.changed(&tree, clock) => {}
                 () = clock.sleep(PAUSE), if waits => {}
                 Ok(()) = asked.changed() => {}
+            }
+        }
+    }
+
+    /// Whether nothing is taken from a source now.
+    async fn suspension(&self, source: &Source) -> Option<Suspension> {
+        loop {
+            match self.ledger().suspension(&source.name).await {
+                Ok(suspension) => return suspension,
+                Err(fault) => {
+                    tracing::warn!(source = source.name, %fault, "whether it is suspended cannot be read");
+                    self.world().clock.sleep(PAUSE).await;
+                }
             }
         }
     }

@@ -11,7 +11,9 @@ use tokio::sync::{Notify, watch};
 
 use super::Reading;
 use crate::agent::Agent;
-use crate::base::Fault;
+use crate::base::{Fault, FaultKind};
+use crate::engine::sources::Suspension;
+use crate::kinds::{KindName, Ref};
 
 /// What became of a source when it was read last.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,8 @@ pub struct Told {
     pub reading: Option<Reading>,
     /// Why it could not be fetched or read.
     pub fault: Option<Fault>,
+    /// Since when and by whom it is suspended, when it is.
+    pub suspended: Option<Suspension>,
 }
 
 /// What is known of the sources.
@@ -78,7 +82,15 @@ impl Sources {
     pub fn read(&self, name: &str, number: u64, commit: Option<String>, reading: &Reading) {
         self.change(name, |state| {
             let (reading, fault) = (Some(reading.clone()), state.refused.clone());
-            (state.read, state.told) = (number, Told { done: false, commit, reading, fault });
+            (state.read, state.told) = (number, Told { done: false, commit, reading, fault, suspended: None });
+        });
+    }
+
+    /// A source is suspended; nothing was fetched or read.
+    pub fn suspended(&self, name: &str, number: u64, suspension: Suspension) {
+        self.change(name, |state| {
+            state.read = number;
+            (state.told.fault, state.told.suspended) = (None, Some(suspension));
         });
     }
 
@@ -86,7 +98,7 @@ impl Sources {
     pub fn failed(&self, name: &str, number: u64, fault: Fault) {
         self.change(name, |state| {
             state.read = number;
-            state.told.fault = Some(fault);
+            (state.told.fault, state.told.suspended) = (Some(fault), None);
         });
     }
 
@@ -113,6 +125,34 @@ impl Sources {
         }
     }
 
+    /// What became of every source, done when it was read for a number.
+    fn told(&self, number: u64) -> BTreeMap<String, Told> {
+        let told = |(name, state): (&String, &State)| {
+            (name.clone(), Told { done: state.read >= number, ..state.told.clone() })
+        };
+        self.known().iter().map(told).collect()
+    }
+
+    /// The source that goes by a name, or the only one that has these words in its name.
+    fn find(&self, word: &str) -> Result<String, Fault> {
+        let known = self.known();
+        if known.contains_key(word) {
+            return Ok(word.to_owned());
+        }
+        let mut fit = known.keys().filter(|name| name.contains(word));
+        let why = match (fit.next(), fit.next()) {
+            (Some(one), None) => return Ok(one.clone()),
+            (None, _) => format!("no source {word} is followed"),
+            (Some(one), Some(other)) => format!("{word} may be {one} or {other}"),
+        };
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let help = match names.is_empty() {
+            true => "the agent follows no source".to_owned(),
+            false => format!("the sources are {}", names.join(", ")),
+        };
+        Err(Fault::new(FaultKind::NotFound, why).help(help))
+    }
+
     fn change(&self, name: &str, change: impl FnOnce(&mut State)) {
         change(self.known().entry(name.to_owned()).or_default());
         self.news.notify_waiters();
@@ -132,10 +172,34 @@ impl Agent {
             () = sources.until_read(number) => {}
             () = self.world().clock.sleep(within) => {}
         }
-        let told = |(name, state): (&String, &State)| {
-            (name.clone(), Told { done: state.read >= number, ..state.told.clone() })
-        };
-        sources.known().iter().map(told).collect()
+        sources.told(number)
+    }
+
+    /// What became of every source when it was read last.
+    pub fn told_sources(&self) -> BTreeMap<String, Told> {
+        self.0.sources.told(0)
+    }
+
+    /// Suspends a source, or has it followed again, also after the agent's next start; says what became of it.
+    pub async fn suspend_source(
+        &self,
+        word: &str,
+        suspended: bool,
+        who: &str,
+        within: Duration,
+    ) -> Result<(String, Told), Fault> {
+        let sources = &self.0.sources;
+        let name = sources.find(word)?;
+        let node = Ref::new(KindName::Node, self.world().node.clone());
+        self.ledger().suspend(&name, suspended, &node, who).await?;
+        let number = sources.ask();
+        let read = sources.until(|known| known.get(&name).is_none_or(|state| state.read >= number));
+        tokio::select! {
+            () = read => {}
+            () = self.world().clock.sleep(within) => {}
+        }
+        let told = sources.told(number).remove(&name).unwrap_or_default();
+        Ok((name, told))
     }
 }
 

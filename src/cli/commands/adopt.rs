@@ -1,33 +1,26 @@
 //! `reeve adopt`: writes the manifest of a guest that exists, proves that nothing would change, and only then marks it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use crate::base::Uid;
+use super::apply::who;
+use super::by_agent::asked;
 use crate::cli::args::Adopt;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::Bars;
 use crate::cli::render;
-use crate::cli::session::{Session, with_accepted};
-use crate::engine::journal::StoreJournal;
-use crate::engine::observe::observe;
-use crate::engine::records::{Acceptance, AcceptedSet, Ledger};
-use crate::kinds::{Live, Metadata, Options, Places, Ref, Resource, Scope, Task, World};
-use crate::plan::diff::diff;
-use crate::plan::live::{Known, LiveState};
+use crate::cli::session::Session;
+use crate::engine::request::{Request, cannot, manifest};
+use crate::plan::model::FieldChange;
 
 /// Adopts one guest.
 pub async fn run(session: &Session, args: &Adopt) -> Result {
     let reference = &args.resource;
-    let ledger = session.store().await?;
+    let ledger = session.store_to_change().await?;
     let accepted = ledger.accepted().await?;
     let world = session.world();
-    let state = with_accepted(observe(&world, &accepted.catalog).await, &accepted);
-    let live = found(reference, &state)?;
-    let spec = live.spec().ok_or_else(|| CliError::new(format!("{reference} cannot be described as a manifest")))?;
-    let resource =
-        Arc::new(Resource { meta: Metadata::named(reference.name.clone()), spec, places: Places::default() });
-    prove(&resource, live, &accepted)?;
+    let live = session.observe(&world, &accepted.catalog).await?.knowing(&accepted.facts);
+    let (resource, changes) = manifest(reference, &live, &accepted)?;
+    if !changes.is_empty() {
+        return Err(cannot(reference, &words(&changes)).into());
+    }
     let text = render::yaml(&resource.document())?;
     match &args.out {
         Some(path) => {
@@ -41,72 +34,22 @@ pub async fn run(session: &Session, args: &Adopt) -> Result {
     if args.dry_run {
         return Ok(Exit::Done);
     }
-    mark(session, &world, &ledger, &accepted, &state, &resource).await?;
+    match session.agent().await {
+        Some(agent) => asked(session, agent.adopt(&resource).await?).await?,
+        None => {
+            let bars = Bars::new(session.terminal, 0);
+            let (accepted, live) = (&accepted, &live);
+            let request = Request { world: &world, ledger: &ledger, accepted, live, who: &who(), progress: &bars };
+            request.adopt(&resource).await?;
+        }
+    }
     eprintln!("{reference} is managed now; its manifest plans empty.");
     Ok(Exit::Done)
 }
 
-fn found<'a>(reference: &Ref, state: &'a LiveState) -> Result<&'a Live> {
-    match state.get(reference) {
-        Known::Present(live) if live.have().mark.is_some() => {
-            Err(CliError::new(format!("{reference} is managed already")))
-        }
-        Known::Present(live) => Ok(live),
-        Known::Absent => {
-            Err(CliError::with_help(format!("{reference} is not there"), "`reeve get` lists what is there"))
-        }
-        Known::Unknown(why) => Err(CliError::new(format!("{reference} cannot be read: {why}"))),
-    }
-}
-
-/// Refuses when the manifest would change anything.
-fn prove(resource: &Resource, live: &Live, accepted: &AcceptedSet) -> Result<()> {
-    let mut catalog = accepted.catalog.clone();
-    catalog.insert(Arc::new(resource.clone()));
-    let scope = Scope::of(&catalog);
-    let want = resource.spec.want(resource.name(), &scope);
-    let mut changes = diff(&want, &live.have().configured, None, resource.kind().shape());
-    changes.extend(resource.spec.extra(live, &scope));
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let paths: Vec<String> = changes
-        .iter()
-        .map(|c| format!("{} ({} → {})", c.path, render::plan::value(&c.have), render::plan::value(&c.want)))
-        .collect();
-    Err(CliError::with_help(
-        format!("{} cannot be adopted: its own manifest would change {}", resource.reference(), paths.join(", ")),
-        "these features cannot be described yet; nothing was marked or changed",
-    ))
-}
-
-async fn mark(
-    session: &Session,
-    world: &World,
-    ledger: &Ledger,
-    accepted: &AcceptedSet,
-    state: &LiveState,
-    resource: &Arc<Resource>,
-) -> Result<()> {
-    let reference = resource.reference();
-    let live = found(&reference, state)?;
-    let acceptance = Acceptance { resource: Arc::clone(resource), source: None, uid: None, commit: None };
-    let uids: BTreeMap<Ref, Uid> = ledger.accept(&[acceptance]).await?;
-    let uid = uids.get(&reference).copied().ok_or_else(|| CliError::new(format!("{reference} got no UID")))?;
-    let bars = Bars::new(session.terminal, 0);
-    let journal = StoreJournal::new(ledger, "adoption");
-    let lookup = |r: &Ref| state.present(r);
-    let task = Task {
-        world,
-        scope: Scope::with_live(&accepted.catalog, &lookup),
-        reference: &reference,
-        meta: &resource.meta,
-        uid,
-        options: Options::default(),
-        journal: &journal,
-        progress: &bars,
-    };
-    resource.spec.adopt(&task, live).await?;
-    ledger.event(&reference, &super::apply::who(), "adopted", "a person asked for it", None).await?;
-    Ok(())
+/// What the manifest would change, in words.
+fn words(changes: &[FieldChange]) -> String {
+    let word =
+        |c: &FieldChange| format!("{} ({} → {})", c.path, render::plan::value(&c.have), render::plan::value(&c.want));
+    changes.iter().map(word).collect::<Vec<_>>().join(", ")
 }

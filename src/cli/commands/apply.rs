@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::by_agent::{accepted_by, by_agent};
 use super::plan::{Prepared, online, source_name};
-use crate::base::{Fault, FaultKind, Uid};
+use crate::base::{Fault, Uid};
 use crate::cli::args::{Allow, Apply};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::Bars;
 use crate::cli::render;
 use crate::cli::render::plan::Shown;
-use crate::cli::session::{Session, with_accepted};
+use crate::cli::session::Session;
 use crate::engine::execute::{Ending, Outcome, Run, execute};
 use crate::engine::records::Acceptance;
 use crate::engine::recover::{self, Unfinished};
-use crate::kinds::Ref;
+use crate::kinds::{Ref, Resource};
 use crate::plan::file::PlanFile;
 use crate::plan::model::{Action, Plan};
 
@@ -72,7 +71,7 @@ async fn bound(session: &Session, file: PlanFile, ledger: crate::engine::records
     let catalog = file.catalog()?;
     let accepted = ledger.accepted().await?;
     let world = session.world();
-    let live = with_accepted(session.observe(&world, &catalog).await?, &accepted);
+    let live = session.observe(&world, &catalog).await?.knowing(&accepted.facts);
     let prepared = Prepared {
         catalog,
         order: file.order.clone(),
@@ -86,16 +85,8 @@ async fn bound(session: &Session, file: PlanFile, ledger: crate::engine::records
         world: Some(world),
     };
     let plan = prepared.plan();
-    if plan.hash != file.plan.hash {
-        let saved = render::plan::short(&file.plan.hash);
-        let now = render::plan::short(&plan.hash);
-        return Err(Fault::new(
-            FaultKind::Identity,
-            format!("the plan is stale: what runs has changed since plan {saved} was made, it would now be plan {now}"),
-        )
-        .help("make the plan again with `reeve plan … --out FILE`, and read it")
-        .into());
-    }
+    let help = "make the plan again with `reeve plan … --out FILE`, and read it";
+    file.plan.still(&plan).map_err(|stale| stale.help(help))?;
     Ok((prepared, plan))
 }
 
@@ -108,13 +99,8 @@ pub async fn accept(prepared: &Prepared, paths: &[PathBuf]) -> Result<BTreeMap<R
 /// What is to be accepted for this run.
 fn accepted(prepared: &Prepared, paths: &[PathBuf]) -> Vec<Acceptance> {
     let sources = Sources::of(paths);
-    let all = prepared.order.iter().filter_map(|r| prepared.catalog.get(r)).map(|resource| Acceptance {
-        source: resource.places.file.as_deref().and_then(|f| sources.find(f)),
-        uid: prepared.live.present(&resource.reference()).and_then(|l| l.have().mark).map(|m| m.uid),
-        commit: None,
-        resource: Arc::clone(resource),
-    });
-    all.collect()
+    let source = |resource: &Resource| resource.places.file.as_deref().and_then(|f| sources.find(f));
+    Acceptance::all(&prepared.order, &prepared.catalog, &prepared.live, source)
 }
 
 /// The paths given, and the names they are remembered by.

@@ -15,7 +15,7 @@ use crate::engine::execute::{Ending, Outcome};
 use crate::engine::records::Acceptance;
 use crate::kinds::{Progress as _, Ref};
 use crate::plan::file::PlanFile;
-use crate::plan::model::{Action, Plan};
+use crate::plan::model::Plan;
 
 /// How often a task is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -73,6 +73,29 @@ pub async fn accepted_by(agent: &Client, prepared: &Prepared, plan: &Plan, accep
     ended(task).map(drop)
 }
 
+/// Waits for a task about one resource that the agent was asked for.
+pub async fn asked(session: &Session, mut task: Task) -> std::result::Result<(), Fault> {
+    let Some(agent) = session.agent().await else { return Err(Fault::other("the agent is gone")) };
+    let bars = Bars::new(session.terminal, 0);
+    while !task.state.ended() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        task = agent.task(&task.id).await?;
+        for (reference, part) in &task.progress {
+            if let Ok(reference) = reference.parse::<Ref>() {
+                bars.step(&reference, &part.what, part.done, part.total);
+            }
+        }
+    }
+    bars.finish();
+    match (task.error, task.results.pop()) {
+        (Some(problem), _) => Err(problem.into()),
+        (None, Some(StepResult { ending, why, help, .. })) if ending == "failed" => {
+            Err(Fault { help, ..Fault::other(why.unwrap_or_default()) })
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn start(agent: &Client, prepared: &Prepared, plan: &Plan, accepted: Vec<Acceptance>) -> Result<Task> {
     let saved = PlanFile::new(plan, &prepared.catalog, &prepared.order, &prepared.remove, &[]);
     let saved = serde_json::to_value(saved).map_err(|e| CliError::new(format!("the plan cannot be written: {e}")))?;
@@ -100,7 +123,6 @@ fn leave(plan: &Plan, outcomes: &[Outcome], task: &Task) {
 
 fn outcome(result: &StepResult) -> Result<Outcome> {
     let StepResult { resource, action, ending, why, help } = result;
-    let bad = |what: &str| CliError::new(format!("the agent told {what} that this version does not know"));
     let why = why.clone().unwrap_or_default();
     let ending = match ending.as_str() {
         "done" => Ending::Done,
@@ -108,14 +130,9 @@ fn outcome(result: &StepResult) -> Result<Outcome> {
         "blocked" => Ending::Blocked(why),
         "skipped" => Ending::Skipped(why),
         "failed" => Ending::Failed(Fault { help: help.clone(), ..Fault::other(why) }),
-        other => return Err(bad(&format!("an ending {other:?}"))),
+        other => {
+            return Err(CliError::new(format!("the agent told an ending {other:?} that this version does not know")));
+        }
     };
-    let action = match action.as_str() {
-        "create" => Action::Create,
-        "update" => Action::Update,
-        "delete" => Action::Delete,
-        other => return Err(bad(&format!("an action {other:?}"))),
-    };
-    let resource = resource.parse().map_err(|_| bad(&format!("a resource {resource:?}")))?;
-    Ok(Outcome { resource, action, ending })
+    Ok(Outcome { resource: resource.clone(), action: *action, ending })
 }

@@ -8,7 +8,7 @@ use crate::cli::args::Delete;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
 use crate::cli::render::plan::Shown;
-use crate::cli::session::{Session, with_accepted};
+use crate::cli::session::Session;
 use crate::engine::recover::Unfinished;
 use crate::kinds::{Options, Ref};
 use crate::plan::live::Known;
@@ -22,7 +22,7 @@ pub async fn run(session: &Session, args: &Delete) -> Result {
     let accepted = ledger.accepted().await?;
     let unfinished = Unfinished::read(&ledger).await?;
     let world = session.world();
-    let live = with_accepted(session.observe(&world, &accepted.catalog).await?, &accepted);
+    let live = session.observe(&world, &accepted.catalog).await?.knowing(&accepted.facts);
     let missing: Vec<String> = args
         .resources
         .iter()

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::get::{item, line};
-use super::observe::look;
+use super::get::{line, picture};
 use crate::cli::args::One;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
-use crate::cli::render::plan::Shown;
+use crate::cli::render::plan::{Shown, value};
 use crate::cli::session::Session;
 use crate::drivers::guest::Target;
-use crate::kinds::{Live, Options, Ref};
-use crate::plan::live::{Known, LiveState};
-use crate::plan::make::{Goal, make};
+use crate::kinds::{Live, Ref};
+use crate::plan::live::LiveState;
+use crate::plan::overrides::Override;
 
 /// How long a guest's agent is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -21,30 +20,32 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Describes one resource.
 pub async fn run(session: &Session, args: &One) -> Result {
     let reference = &args.resource;
-    let (live, accepted) = look(session).await?;
-    if matches!(live.get(reference), Known::Absent) && accepted.catalog.get(reference).is_none() {
+    let seen = picture(session).await?;
+    if !seen.has(reference) {
         return Err(CliError::with_help(format!("{reference} is not there"), "`reeve get` lists what there is"));
     }
-    let order = crate::plan::desired::order(&accepted.catalog);
-    let goal = Goal { catalog: &accepted.catalog, order: &order, remove: &[], options: Options::default() };
-    let plan = make(&goal, &live);
-    let told = session.store_to_read().await?.statuses().await?.into_iter().collect();
-    let mut document = item(reference, &live, &accepted, &plan, &told);
+    let mut document = seen.item(reference);
     if let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut()) {
         status.shift_remove("pending");
         status.shift_remove("conditions");
+        status.shift_remove("overrides");
     }
-    if let Some(told) = addresses(session, reference, &live).await
+    if let Some(told) = addresses(session, reference, &seen.live).await
         && let Some(status) = document.get_mut("status").and_then(|s| s.as_object_mut())
     {
         status.insert("addresses".to_owned(), serde_json::json!(told));
     }
     print!("{}", render::yaml(&document)?);
-    if let Some(told) = told.get(reference) {
+    if let Some(facts) = seen.live.accepted.get(reference).filter(|facts| !facts.overrides.is_empty()) {
+        println!("\n{}", session.paint.strong("Overrides:"));
+        let line = |field: &str, one: &Override| format!("spec.{field} is {} {}", value(&one.value), one.words());
+        facts.overrides.iter().for_each(|(field, one)| println!("  {}", line(field, one)));
+    }
+    if let Some(told) = seen.told.get(reference) {
         println!("\n{}", session.paint.strong("Conditions:"));
         told.conditions.iter().for_each(|condition| println!("  {}", line(reference, condition)));
     }
-    let only = plan.only(reference);
+    let only = seen.plan.only(reference);
     if !only.steps.is_empty() {
         println!(
             "\n{}\n{}",

@@ -4,6 +4,7 @@ use crate::cli::args::{Events, Format};
 use crate::cli::error::{Exit, Result};
 use crate::cli::render;
 use crate::cli::session::Session;
+use crate::plan::model::short;
 
 /// Lists events, oldest first.
 pub async fn run(session: &Session, args: &Events) -> Result {
@@ -21,7 +22,7 @@ pub async fn run(session: &Session, args: &Events) -> Result {
                 let at = e.at.strftime("%Y-%m-%d %H:%M:%S").to_string();
                 let mut row = vec![at, e.resource.clone(), e.who.clone(), e.what.clone(), e.why.clone()];
                 if args.output == Format::Wide {
-                    row.push(e.plan_hash.as_deref().map(render::plan::short).unwrap_or_default().to_owned());
+                    row.push(e.plan_hash.as_deref().map(short).unwrap_or_default().to_owned());
                 }
                 row
             });

@@ -3,7 +3,7 @@
 use crate::cli::args::{Format, Observe};
 use crate::cli::error::{Exit, Result};
 use crate::cli::render;
-use crate::cli::session::{Session, with_accepted};
+use crate::cli::session::Session;
 use crate::plan::live::LiveState;
 
 /// Observes and prints.
@@ -28,5 +28,5 @@ pub async fn look(session: &Session) -> Result<(LiveState, crate::engine::record
     let accepted = session.store_to_read().await?.accepted().await?;
     let world = session.world();
     let live = session.observe(&world, &accepted.catalog).await?;
-    Ok((with_accepted(live, &accepted), accepted))
+    Ok((live.knowing(&accepted.facts), accepted))
 }

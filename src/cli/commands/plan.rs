@@ -8,7 +8,7 @@ use crate::cli::args::{Allow, PlanArgs, PlanFormat};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::render;
 use crate::cli::render::plan::Shown;
-use crate::cli::session::{Session, read_live, with_accepted};
+use crate::cli::session::{Session, read_live};
 use crate::engine::records::{AcceptedSet, Ledger};
 use crate::engine::recover::Unfinished;
 use crate::kinds::{Catalog, Options, Ref, World};
@@ -127,7 +127,7 @@ pub async fn online(
         (desired.catalog, desired.order, Some(loaded))
     };
     add_unfinished(&mut order, &catalog, &unfinished);
-    let live = with_accepted(session.observe(&world, &catalog).await?, &accepted);
+    let live = session.observe(&world, &catalog).await?.knowing(&accepted.facts);
     let remove = match &loaded {
         Some(loaded) => pruned(&live, loaded, paths, allow)?,
         None => Vec::new(),

@@ -2,19 +2,14 @@
 
 use std::fmt::Write as _;
 
+use super::sources::agent;
 use crate::api::types::SyncedSource;
-use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::error::{Exit, Result};
 use crate::cli::session::Session;
 
 /// Asks the agent and waits.
 pub async fn run(session: &Session) -> Result {
-    let Some(agent) = session.agent().await else {
-        return Err(CliError::with_help(
-            "no agent runs on this node, so nothing follows a source",
-            "start it with `systemctl start reeve` or `reeve agent PATH`, or apply the manifests with `reeve apply PATH`",
-        ));
-    };
-    let answer = agent.sync().await?;
+    let answer = agent(session).await?.sync().await?;
     if answer.sources.is_empty() {
         println!("The agent follows no source; it looks at everything that was accepted.");
     }
@@ -29,7 +24,8 @@ pub async fn run(session: &Session) -> Result {
     })
 }
 
-fn said(source: &SyncedSource) -> String {
+/// What became of a source.
+pub fn said(source: &SyncedSource) -> String {
     let commit =
         source.commit.as_deref().map(|c| format!(" at commit {}", c.get(..12).unwrap_or(c))).unwrap_or_default();
     let count = match source.valid {
@@ -40,6 +36,10 @@ fn said(source: &SyncedSource) -> String {
     let mut line = |what: String| {
         let _ = writeln!(text, "  {what}");
     };
+    if let Some(suspended) = &source.suspended {
+        line(format!("it is {suspended}: nothing new is taken from it until `reeve resume {}`", source.name));
+        return text;
+    }
     if let Some(fault) = &source.fault {
         line(format!("what was in force stays in force: {fault}"));
     } else if !source.done {

@@ -2,84 +2,53 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::apply::{confirm, who};
-use super::get::status;
-use crate::base::{Fault, FaultKind, Name};
+use super::by_agent::asked;
 use crate::cli::args::Delete;
 use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::progress::Bars;
 use crate::cli::render;
-use crate::cli::session::{Session, with_accepted};
-use crate::engine::observe::observe;
-use crate::engine::records::AcceptedSet;
-use crate::kinds::volume::{Ownership, Row, survey};
-use crate::kinds::{KindName, Ref, Scope, World};
-use crate::plan::live::{Known, LiveState};
-use crate::plan::model::Plan;
+use crate::cli::session::Session;
+use crate::engine::kept::Kept;
+use crate::engine::picture::Picture;
+use crate::engine::request::Request;
+use crate::kinds::volume::{Ownership, Row};
+use crate::kinds::{KindName, Ref};
 
-/// What is kept on this node's storages, at one moment.
-pub struct Kept {
-    /// The volumes.
-    pub rows: Vec<Row>,
-    failed: Vec<(Name, Fault)>,
-    now: Timestamp,
+/// Says which storages could not be listed.
+pub fn warn(kept: &Kept) {
+    for (storage, fault) in &kept.failed {
+        eprintln!("warning: storage/{storage} could not be listed: {fault}");
+    }
 }
 
-impl Kept {
-    /// Lists every storage.
-    pub async fn read(world: &World, accepted: &AcceptedSet) -> Self {
-        let (rows, failed) = survey(world, &Scope::of(&accepted.catalog)).await;
-        Self { rows, failed, now: world.clock.now() }
+/// Every volume in one table, and at its end the Volume resources that are on no storage.
+pub fn table(kept: &Kept, seen: &Picture, wide: bool) -> String {
+    let declared: BTreeSet<Ref> = seen.accepted.catalog.of(KindName::Volume).map(|r| r.reference()).collect();
+    let mut there = BTreeSet::new();
+    let mut rows = Vec::new();
+    for row in &kept.rows {
+        let resource = row.owner.as_ref().and_then(|owner| owner.parse::<Ref>().ok());
+        let resource = resource.filter(|r| declared.contains(r) && row.ownership == Ownership::Managed);
+        let state = match &resource {
+            Some(resource) => seen.state(resource).to_owned(),
+            None => kept.state(row),
+        };
+        there.extend(resource);
+        rows.push(line(row, state, wide));
     }
-
-    /// Says which storages could not be listed.
-    pub fn warn(&self) {
-        for (storage, fault) in &self.failed {
-            eprintln!("warning: storage/{storage} could not be listed: {fault}");
-        }
+    for resource in declared.difference(&there) {
+        let mut row = vec![String::new(); if wide { 9 } else { 7 }];
+        (row[0], row[1]) = (format!("vol-{}", resource.name), resource.to_string());
+        row[6] = seen.state(resource).to_owned();
+        rows.push(row);
     }
-
-    /// Every volume in one table, and at its end the Volume resources that are on no storage.
-    pub fn table(&self, live: &LiveState, accepted: &AcceptedSet, plan: &Plan, wide: bool) -> String {
-        let declared: BTreeSet<Ref> = accepted.catalog.of(KindName::Volume).map(|r| r.reference()).collect();
-        let mut there = BTreeSet::new();
-        let mut rows = Vec::new();
-        for row in &self.rows {
-            let resource = row.owner.as_ref().and_then(|owner| owner.parse::<Ref>().ok());
-            let resource = resource.filter(|r| declared.contains(r) && row.ownership == Ownership::Managed);
-            let state = match &resource {
-                Some(resource) => status(resource, live, accepted, plan),
-                None => self.state(row),
-            };
-            there.extend(resource);
-            rows.push(line(row, state, wide));
-        }
-        for resource in declared.difference(&there) {
-            let mut row = vec![String::new(); if wide { 9 } else { 7 }];
-            (row[0], row[1]) = (format!("vol-{}", resource.name), resource.to_string());
-            row[6] = status(resource, live, accepted, plan);
-            rows.push(row);
-        }
-        if rows.is_empty() {
-            return "There is no volume on any storage of this node.\n".into();
-        }
-        let mut headings = vec!["volume", "owner", "storage", "size", "allocated", "format", "state"];
-        headings.extend(if wide { &["content", "problem"][..] } else { &[] });
-        render::table::table(&headings, rows)
+    if rows.is_empty() {
+        return "There is no volume on any storage of this node.\n".into();
     }
-
-    /// What a volume is there for, and for how long already nobody needs it.
-    fn state(&self, row: &Row) -> String {
-        let since = row.since.as_ref().and_then(|since| since.parse::<Timestamp>().ok());
-        let age = since.map_or(String::new(), |since| format!(", {}", age(self.now.duration_since(since).as_secs())));
-        match row.ownership {
-            Ownership::Managed => "Managed".into(),
-            Ownership::Detached => format!("Detached{age}"),
-            Ownership::Orphan => format!("Orphan{age}"),
-            Ownership::Foreign => "Foreign".into(),
-        }
-    }
+    let mut headings = vec!["volume", "owner", "storage", "size", "allocated", "format", "state"];
+    headings.extend(if wide { &["content", "problem"][..] } else { &[] });
+    render::table::table(&headings, rows)
 }
 
 fn line(row: &Row, state: String, wide: bool) -> Vec<String> {
@@ -104,24 +73,15 @@ fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// A span in its greatest whole unit.
-fn age(seconds: i64) -> String {
-    match seconds.max(0) {
-        s if s < 60 => format!("{s}s"),
-        s if s < 3600 => format!("{}m", s / 60),
-        s if s < 86_400 => format!("{}h", s / 3600),
-        s => format!("{}d", s / 86_400),
-    }
-}
-
 /// Destroys orphans that were named as `STORAGE/VOLUME`.
 pub async fn delete_orphans(session: &Session, args: &Delete) -> Result {
-    let ledger = session.store().await?;
+    let ledger = session.store_to_change().await?;
     let accepted = ledger.accepted().await?;
     let world = session.world();
-    let live = with_accepted(observe(&world, &accepted.catalog).await, &accepted);
+    let live = session.observe(&world, &accepted.catalog).await?.knowing(&accepted.facts);
     let kept = Kept::read(&world, &accepted).await;
-    let chosen: Vec<&Row> = args.orphan.iter().map(|word| kept.orphan(word, &live)).collect::<Result<_>>()?;
+    let chosen: Vec<&Row> =
+        args.orphan.iter().map(|word| kept.orphan(word, &live)).collect::<std::result::Result<_, _>>()?;
     if !args.destroy_data {
         return Err(CliError::with_help(
             "deleting an orphan destroys the data on it, and --destroy-data was not given",
@@ -136,55 +96,23 @@ pub async fn delete_orphans(session: &Session, args: &Delete) -> Result {
         eprintln!("Nothing was changed.");
         return Ok(Exit::Error);
     }
-    let scope = Scope::of(&accepted.catalog);
+    let bars = Bars::new(session.terminal, 0);
+    let (accepted, live) = (&accepted, &live);
+    let alone = Request { world: &world, ledger: &ledger, accepted, live, who: &who(), progress: &bars };
     let mut failed = false;
     for row in chosen {
-        let (storage, volume) = (&row.storage, &row.volume);
-        let Some(mark) = &row.mark else { continue };
-        let opened = world.storage(&scope, storage);
-        let gone = match opened {
-            Ok(opened) => opened.delete(volume, mark, row.size).await,
-            Err(fault) => Err(fault),
+        let word = format!("{}/{}", row.storage, row.volume);
+        let gone = match session.agent().await {
+            Some(agent) => asked(session, agent.destroy_orphan(&row.storage, &row.volume).await?).await,
+            None => alone.destroy(row).await,
         };
-        let what = match &gone {
-            Ok(()) => format!("destroyed the orphan {volume} of {}", mark.resource),
-            Err(fault) => format!("failed to destroy the orphan {volume} of {}: {fault}", mark.resource),
-        };
-        failed |= gone.is_err();
-        if let Err(fault) = &gone {
-            eprintln!("error: {storage}/{volume}: {fault}");
-        } else {
-            println!("{storage}/{volume}: deleted");
+        match gone {
+            Ok(()) => println!("{word}: deleted"),
+            Err(fault) => {
+                failed = true;
+                eprintln!("error: {word}: {fault}");
+            }
         }
-        let storage = Ref::new(KindName::Storage, storage.clone());
-        ledger.event(&storage, &who(), &what, "`reeve delete --orphan`", None).await?;
     }
     Ok(if failed { Exit::Error } else { Exit::Done })
-}
-
-impl Kept {
-    /// The orphan that `word` names; anything else is refused, and so is one whose guest is still there.
-    fn orphan(&self, word: &str, live: &LiveState) -> Result<&Row> {
-        let refuse = |why: String, help: &str| Err(CliError::from(Fault::new(FaultKind::Invalid, why).help(help)));
-        let look = "`reeve get volumes` lists what there is; write STORAGE/VOLUME";
-        let Some((storage, volume)) = word.split_once('/') else {
-            return refuse(format!("{word:?} does not name a volume on a storage"), look);
-        };
-        if let Some((_, fault)) = self.failed.iter().find(|(name, _)| name.as_str() == storage) {
-            return refuse(format!("storage/{storage} could not be listed: {fault}"), "mend the storage first");
-        }
-        let found = self.rows.iter().find(|row| row.storage.as_str() == storage && row.volume == volume);
-        let Some(row) = found else { return refuse(format!("{word} is not there"), look) };
-        if row.ownership != Ownership::Orphan {
-            return refuse(format!("{word} is no orphan: it is {}", self.state(row)), "only orphans are deleted so");
-        }
-        let owner = row.owner.as_ref().and_then(|owner| owner.parse::<Ref>().ok());
-        match owner.filter(|owner| owner.kind != KindName::Volume) {
-            Some(owner) if !matches!(live.get(&owner), Known::Absent) => refuse(
-                format!("{word} belongs to {owner}, which has no manifest and is there, or cannot be looked for"),
-                "delete the guest itself, or bring its manifest back",
-            ),
-            _ => Ok(row),
-        }
-    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::diagnostics::is_unsafe;
 use super::paint::Paint;
 use crate::base::Disruption;
-use crate::plan::model::{Action, Cause, FieldChange, Plan, Readiness, Step};
+use crate::plan::model::{Action, Cause, FieldChange, Plan, Readiness, Step, short};
 
 /// Which fields of what is created are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +65,6 @@ pub fn text(plan: &Plan, which: Shown, paint: Paint) -> String {
     }
     let _ = writeln!(out, "{}  {}", paint.strong(&summary(plan)), paint.faint(&format!("plan {}", short(&plan.hash))));
     out
-}
-
-/// The first characters of a plan's hash.
-pub fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
 }
 
 fn resources(count: usize) -> String {
