@@ -8,17 +8,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use reeve::base::{Mark, Size, Uid};
+use reeve::base::{Mark, Size};
 use reeve::drivers::storage::{Format, NewVolume, Source, Storage};
 use serde_json::json;
 
-use super::subject::{new, open, run};
+use super::subject::{new, open, run, us};
 
 const MIB: Size = Size::mib(1);
-
-fn us(number: u128) -> Mark {
-    Mark { uid: Uid::from(uuid::Uuid::from_u128(number)), resource: format!("vm/{number}"), applied: None }
-}
 
 /// Everything that is done to a storage, in an order in which each call counts as done when it is repeated.
 async fn work(storage: &dyn Storage, image: &Path) {
@@ -91,10 +87,11 @@ fn child() {
     runtime.block_on(work(&*storage, &root.join("image.qcow2")));
 }
 
-fn die_at(root: &Path, point: u32) -> bool {
+/// Runs the test `child`, to which a variable says that it is meant, and kills it at that point; whether it came so far.
+pub fn die_at(child: &str, (variable, value): (&str, &Path), point: u32) -> bool {
     let done = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "storage_driver::crash::child", "--nocapture", "--test-threads=1"])
-        .env("REEVE_TEST_STORAGE", root)
+        .args(["--exact", child, "--nocapture", "--test-threads=1"])
+        .env(variable, value)
         .env("REEVE_CRASH_AT", point.to_string())
         .output()
         .unwrap();
@@ -152,7 +149,7 @@ fn a_death_at_any_point_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         image(root.path());
         let path = root.path().join("s");
-        if !die_at(root.path(), point) {
+        if !die_at("storage_driver::crash::child", ("REEVE_TEST_STORAGE", root.path()), point) {
             assert_eq!(found(&path), expected());
             break;
         }

@@ -9,7 +9,9 @@ mod many;
 mod real_file_systems;
 mod real_lvm;
 mod real_lvmthin;
+mod real_nfs;
 mod real_zfs;
+mod snapshots;
 mod subject;
 mod uml;
 
@@ -129,7 +131,8 @@ contract! {
         the_storages_own_mark_is_not_taken_from_another
         a_reopened_storage_knows_the_same
         cleaning_touches_no_volume
-        nothing_is_left_over
+        nothing_is_left_over;
+    snapshots:
         snapshots_come_and_go
         a_snapshot_keeps_what_was_there
         deleting_a_volume_in_use_keeps_its_snapshots

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use reeve::base::{FaultKind, Mark, Size, Uid};
-use reeve::drivers::storage::{Attachment, Format, NewVolume, Source, Storage};
+use reeve::base::{FaultKind, Size};
+use reeve::drivers::storage::{Format, NewVolume, Source, Storage};
 use reeve::kinds::storage::Content;
 use serde_json::json;
 
-use super::subject::{Behind, Server, Subject, new, open, owner, refused, run};
+use super::crash::die_at;
+use super::subject::{Behind, Server, Subject, device, new, open, owner, refused, run, us};
 use super::uml::{Disk, ran_inside};
 
 const MIB: Size = Size::mib(1);
@@ -115,11 +116,6 @@ async fn only_empty_devices_become_a_group() {
     let other = json!({"group": "other", "initialize": true, "devices": [&disk.device]});
     refused(open("lvm", &other, None).activate().await, FaultKind::Exists);
     run("vgremove", &["-q", "-y", "-f", "made"]);
-}
-
-async fn device(storage: &dyn Storage, name: &str) -> std::path::PathBuf {
-    let Attachment::Block { path } = storage.attachment(name).await.unwrap() else { panic!("no device") };
-    path
 }
 
 fn all_is(path: &Path, from: u64, to: u64, byte: u8) -> bool {
@@ -281,10 +277,6 @@ async fn a_device_that_fails_is_not_an_absent_group() {
     run("umount", &[&conf]);
 }
 
-fn us(number: u128) -> Mark {
-    Mark { uid: Uid::from(uuid::Uuid::from_u128(number)), resource: format!("vm/{number}"), applied: None }
-}
-
 /// What the child does that is killed; each call counts as done when it is repeated.
 async fn work(storage: &dyn Storage, image: &Path) {
     storage.create(&new("plain", Format::Raw, MIB, &us(1)), &|_, _| {}).await.unwrap();
@@ -315,15 +307,7 @@ fn a_death_at_any_point_leaves_nothing() {
     let mut points = 0;
     for point in 1.. {
         let s = group.subject();
-        let done = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "storage_driver::real_lvm::child", "--nocapture", "--test-threads=1"])
-            .env("REEVE_TEST_LVM", image)
-            .env("REEVE_CRASH_AT", point.to_string())
-            .output()
-            .unwrap();
-        let killed = done.status.code().is_none();
-        assert!(killed || done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        if !killed {
+        if !die_at("storage_driver::real_lvm::child", ("REEVE_TEST_LVM", image), point) {
             break;
         }
         points = point;

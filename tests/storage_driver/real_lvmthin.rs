@@ -2,15 +2,16 @@
 //! that is killed between any two commands, a pool that runs full, and the making of a pool.
 
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use reeve::base::{FaultKind, Mark, Size, Uid};
-use reeve::drivers::storage::{Attachment, Format, Storage};
+use reeve::base::{FaultKind, Size};
+use reeve::drivers::storage::{Format, Storage};
 use serde_json::json;
 
-use super::subject::{Behind, Server, Subject, new, open, owner, refused, run};
+use super::crash::die_at;
+use super::subject::{Behind, Server, Subject, device, new, open, owner, refused, run, us};
 use super::uml::{Disk, ran_inside};
 
 const MIB: Size = Size::mib(1);
@@ -92,11 +93,6 @@ fn lvmthin_beyond_the_contract() {
         what_others_left_is_seen_as_theirs().await;
     });
     a_death_at_any_point_leaves_nothing();
-}
-
-async fn device(storage: &dyn Storage, name: &str) -> PathBuf {
-    let Attachment::Block { path } = storage.attachment(name).await.unwrap() else { panic!("no device") };
-    path
 }
 
 async fn a_pool_is_made_only_where_that_is_said() {
@@ -200,10 +196,6 @@ async fn what_others_left_is_seen_as_theirs() {
     assert_eq!(s.storage.snapshots().unwrap().list("v").await.unwrap(), [""; 0]);
 }
 
-fn us(number: u128) -> Mark {
-    Mark { uid: Uid::from(uuid::Uuid::from_u128(number)), resource: format!("vm/{number}"), applied: None }
-}
-
 async fn fill(storage: &dyn Storage, name: &str, byte: u8) {
     let file = std::fs::File::options().write(true).open(device(storage, name).await).unwrap();
     file.write_all_at(&[byte; 4096], 0).unwrap();
@@ -242,18 +234,6 @@ fn child() {
     runtime.block_on(storage.delete("v", &us(1), MIB)).unwrap();
 }
 
-fn die_at(point: u32) -> bool {
-    let done = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "storage_driver::real_lvmthin::child", "--nocapture", "--test-threads=1"])
-        .env("REEVE_TEST_LVMTHIN", "1")
-        .env("REEVE_CRASH_AT", point.to_string())
-        .output()
-        .unwrap();
-    let killed = done.status.code().is_none();
-    assert!(killed || done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    killed
-}
-
 fn a_death_at_any_point_leaves_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let group = Group::new();
@@ -261,7 +241,7 @@ fn a_death_at_any_point_leaves_nothing() {
     for point in 1.. {
         let s = group.subject();
         runtime.block_on(prepare(&*s.storage));
-        if !die_at(point) {
+        if !die_at("storage_driver::real_lvmthin::child", ("REEVE_TEST_LVMTHIN", Path::new("1")), point) {
             break;
         }
         points = point;

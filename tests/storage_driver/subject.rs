@@ -275,6 +275,17 @@ pub fn new(name: &str, format: Format, size: Size, owner: &Mark) -> NewVolume {
     NewVolume { name: name.into(), content, format, size, source: Source::Empty, mark: owner.clone() }
 }
 
+/// The mark of an owner that is the same in every process.
+pub fn us(number: u128) -> Mark {
+    Mark { uid: Uid::from(uuid::Uuid::from_u128(number)), resource: format!("vm/{number}"), applied: None }
+}
+
+/// A volume's device.
+pub async fn device(opened: &dyn Storage, name: &str) -> PathBuf {
+    let storage::Attachment::Block { path } = opened.attachment(name).await.unwrap() else { panic!("no device") };
+    path
+}
+
 /// The mark of a fresh owner.
 pub fn owner(resource: &str) -> Mark {
     Mark { uid: Uid::fresh(), resource: resource.into(), applied: Some(json!({"disk": "root"})) }

@@ -9,6 +9,8 @@ mod header;
 mod lock;
 pub mod lvm;
 pub mod lvmthin;
+mod mount;
+pub mod nfs;
 mod offload;
 mod pool;
 mod qcow2;
@@ -239,6 +241,11 @@ pub trait Storage: Send + Sync {
     /// Makes it ready (directories, mounts, sessions); nothing when it is.
     async fn activate(&self) -> Result<(), Fault>;
 
+    /// Reaches again what was made ready earlier, as after a restart of the node: mounts it. Makes nothing there.
+    async fn reach(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Whether it is ready, without changing anything.
     async fn active(&self) -> Result<bool, Fault>;
 
@@ -365,7 +372,7 @@ pub struct OptionProblem {
 
 /// Every storage type.
 pub static TYPES: &[&dyn StorageType] =
-    &[&dir::DirType, &lvm::LvmType, &lvmthin::LvmThinType, &zfs::ZfsType, &fake::FakeType];
+    &[&dir::DirType, &lvm::LvmType, &lvmthin::LvmThinType, &nfs::NfsType, &zfs::ZfsType, &fake::FakeType];
 
 /// The storage type of that name.
 pub fn find(driver: &str) -> Option<&'static dyn StorageType> {

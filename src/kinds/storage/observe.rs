@@ -47,6 +47,9 @@ async fn look(world: &World, name: &Name, spec: &StorageSpec) -> Result<Observed
     // What was set up is looked at where it was set up, even when the manifest now says another place.
     let place = record.as_ref().map_or(spec, |r| &r.spec);
     let storage = world.storages.open(name, place, &world.secrets)?;
+    if record.is_some() {
+        storage.reach().await?;
+    }
     if !storage.active().await? {
         return match record {
             None => Ok(Observed::Absent),

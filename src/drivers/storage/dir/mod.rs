@@ -28,7 +28,9 @@ pub(super) use self::snapshots::check_name as check_snapshot;
 use self::spot::Spot;
 pub(super) use self::spot::{check_name, formats};
 use self::tree::Tree;
+pub(super) use self::tree::unescape;
 use super::lock::Lock;
+use super::mount::Mount;
 use super::offload::Offload;
 use super::rules::{self, same_mark};
 use super::{
@@ -42,6 +44,8 @@ use crate::kinds::storage::{Content, StorageSpec};
 
 /// How long a short call may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The same on a server's file system, where a call that hangs is more likely than a slow one.
+const MOUNT_DEADLINE: Duration = Duration::from_secs(15);
 /// How long a volume may be locked by another before it is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The lock on the storage's own mark; no volume's name starts with '.'.
@@ -109,7 +113,7 @@ impl StorageType for DirType {
 }
 
 /// The same path without what means nothing: `//`, `/./` and a final `/`.
-fn plain(path: &str) -> String {
+pub(super) fn plain(path: &str) -> String {
     let normal = Path::new(path).components().filter(|c| *c != Component::CurDir);
     normal.collect::<PathBuf>().to_string_lossy().into_owned()
 }
@@ -118,6 +122,7 @@ fn plain(path: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Dir {
     name: Name,
+    abilities: &'static Abilities,
     tree: Tree,
     content: Vec<Content>,
     preallocation: Preallocation,
@@ -127,9 +132,21 @@ pub struct Dir {
 impl Dir {
     /// The storage `name` in the directory that `options` name, for these contents.
     pub fn new(name: &Name, options: &DirOptions, content: Vec<Content>) -> Self {
-        let tree = Tree { root: PathBuf::from(&options.path), mountpoint: options.mountpoint };
+        let tree = Tree { root: PathBuf::from(&options.path), mountpoint: options.mountpoint, mount: None };
         let (name, preallocation) = (name.clone(), options.preallocation);
-        Self { name, tree, content, preallocation, offload: Offload::new(DEADLINE) }
+        Self { name, abilities: &ABILITIES, tree, content, preallocation, offload: Offload::new(DEADLINE) }
+    }
+
+    /// The storage `name` on what `mount` mounts, for these contents.
+    pub(super) fn mounted(
+        name: &Name,
+        mount: Mount,
+        abilities: &'static Abilities,
+        content: Vec<Content>,
+        preallocation: Preallocation,
+    ) -> Self {
+        let tree = Tree { root: mount.target.clone(), mountpoint: true, mount: Some(mount) };
+        Self { name: name.clone(), abilities, tree, content, preallocation, offload: Offload::new(MOUNT_DEADLINE) }
     }
 
     /// Runs `work` on the tree, off the async threads.
@@ -139,7 +156,12 @@ impl Dir {
         work: impl FnOnce(&Tree) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let tree = self.tree.clone();
-        self.offload.run(format!("storage/{}: cannot {what}", self.name), move || work(&tree)).await
+        let done = self.offload.run(format!("storage/{}: cannot {what}", self.name), move || work(&tree)).await;
+        done.map_err(|fault| match fault.kind {
+            // A server that does not answer is not there.
+            FaultKind::Deadline if self.tree.mount.is_some() => Fault { kind: FaultKind::Unavailable, ..fault },
+            _ => fault,
+        })
     }
 
     /// Takes the lock on a volume's name; a name that is busy for long is given up.
@@ -197,12 +219,20 @@ impl Dir {
 #[async_trait]
 impl Storage for Dir {
     fn abilities(&self) -> &'static Abilities {
-        &ABILITIES
+        self.abilities
     }
 
     async fn activate(&self) -> Result<(), Fault> {
+        self.reach().await?;
         let content = self.content.clone();
         self.on("activate it", move |tree| tree.activate(&content)).await
+    }
+
+    async fn reach(&self) -> Result<(), Fault> {
+        match &self.tree.mount {
+            Some(mount) => mount.ensure(&self.offload).await.map_err(|f| f.context(format!("storage/{}", self.name))),
+            None => Ok(()),
+        }
     }
 
     async fn active(&self) -> Result<bool, Fault> {

@@ -16,6 +16,7 @@ use super::spot::{self, LOCKS, ROOT_MARK, STAGING, Spot};
 use crate::base::crash::point;
 use crate::base::{Attempt as _, Fault, FaultKind, Mark, Size};
 use crate::drivers::storage::lock::Lock;
+use crate::drivers::storage::mount::Mount;
 use crate::drivers::storage::{Format, Usage, VolumeInfo, header};
 use crate::kinds::storage::Content;
 
@@ -26,6 +27,8 @@ pub struct Tree {
     pub root: PathBuf,
     /// Whether something must be mounted there.
     pub mountpoint: bool,
+    /// What must be mounted there, when that is known.
+    pub mount: Option<Mount>,
 }
 
 /// A volume that was found, and where.
@@ -49,6 +52,9 @@ impl Tree {
 
     /// Fails when something must be mounted and is not.
     fn mounted(&self) -> Result<(), Fault> {
+        if let Some(mount) = &self.mount {
+            return mount.check();
+        }
         if !self.mountpoint {
             return Ok(());
         }
@@ -379,7 +385,7 @@ fn nothing_mounted_below(path: &Path) -> Result<(), Fault> {
 }
 
 /// Undoes the kernel's writing of a space as `\040`.
-fn unescape(text: &str) -> String {
+pub fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {

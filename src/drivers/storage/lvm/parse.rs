@@ -1,6 +1,8 @@
 //! Reads the JSON that `lvs` and `vgs` print; every value in it is text.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, de};
 
 use super::tags::{self, About};
 use crate::base::{Fault, Size};
@@ -38,8 +40,8 @@ pub struct Volume {
     /// Its name.
     #[serde(rename = "lv_name")]
     pub name: String,
-    #[serde(rename = "lv_size")]
-    size: String,
+    #[serde(rename = "lv_size", deserialize_with = "bytes")]
+    size: Size,
     #[serde(rename = "lv_attr")]
     attributes: String,
     #[serde(rename = "lv_tags")]
@@ -59,18 +61,21 @@ pub struct Volume {
 /// A volume group.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Extents {
-    #[serde(rename = "vg_size")]
-    size: String,
-    #[serde(rename = "vg_free")]
-    free: String,
-    #[serde(rename = "vg_extent_size")]
-    extent: String,
+    #[serde(rename = "vg_size", deserialize_with = "bytes")]
+    size: Size,
+    #[serde(rename = "vg_free", deserialize_with = "bytes")]
+    free: Size,
+    #[serde(rename = "vg_extent_size", deserialize_with = "bytes")]
+    extent: Size,
     #[serde(rename = "vg_tags")]
     tags: String,
 }
 
-fn bytes(text: &str) -> Size {
-    Size(text.trim().trim_end_matches('B').parse().unwrap_or_default())
+/// A number of bytes; what is none is an error, for a size of nothing would be believed.
+fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Size, D::Error> {
+    let text = String::deserialize(from)?;
+    let number = text.trim().trim_end_matches('B').parse();
+    number.map(Size).map_err(|_| de::Error::custom(format!("{text:?} is no number of bytes")))
 }
 
 fn list(text: &str) -> Vec<String> {
@@ -80,17 +85,17 @@ fn list(text: &str) -> Vec<String> {
 impl Extents {
     /// All there is.
     pub fn size(&self) -> Size {
-        bytes(&self.size)
+        self.size
     }
 
     /// What no volume has.
     pub fn free(&self) -> Size {
-        bytes(&self.free)
+        self.free
     }
 
     /// What sizes are multiples of.
     pub fn extent(&self) -> Size {
-        bytes(&self.extent)
+        self.extent
     }
 
     /// Its tags.
@@ -107,7 +112,7 @@ impl Volume {
 
     /// How many bytes it has.
     pub fn size(&self) -> Size {
-        bytes(&self.size)
+        self.size
     }
 
     /// How much of its size is taken, in percent, where that is known.
@@ -187,10 +192,9 @@ pub fn group(printed: &[u8]) -> Result<Extents, Fault> {
 
 /// The entries that the volumes of a group are; what somebody made a snapshot of would take that along.
 pub fn entries(volumes: &[Volume]) -> Vec<Entry> {
-    let below = |name: &str| {
-        let snapshot = volumes.iter().find(|v| v.origin == name);
-        snapshot.map(|v| format!("its snapshot {}", v.name))
-    };
+    // Backwards, so that the first snapshot of a volume is the one that stays.
+    let snapshots: BTreeMap<&str, &str> = volumes.iter().rev().map(|v| (v.origin.as_str(), v.name.as_str())).collect();
+    let below = |name: &str| snapshots.get(name).map(|snapshot| format!("its snapshot {snapshot}"));
     let whole = volumes.iter().filter(|v| v.is_whole());
     whole.map(|v| Entry { below: below(&v.name), ..v.entry() }).collect()
 }
@@ -224,5 +228,8 @@ mod tests {
         assert_eq!((group.extent(), group.tags().len()), (Size::mib(4), 1));
         assert!(group.free() < group.size() && group.size() > Size::mib(500));
         assert!(volumes(b"no JSON").is_err());
+        let strange = include_str!("testdata/lvs.json").replacen("\"lv_size\":\"8388608\"", "\"lv_size\":\"8.00m\"", 1);
+        let fault = volumes(strange.as_bytes()).unwrap_err();
+        assert!(fault.message.contains("\"8.00m\" is no number of bytes"), "{fault}");
     }
 }

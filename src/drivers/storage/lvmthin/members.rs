@@ -3,7 +3,7 @@
 //! LVM forgets whose snapshot a volume is once that one is replaced. So a volume gets an identity in a tag when it is made,
 //! a snapshot has that identity, its number and its name in one, and a copy that takes a volume's place says whose.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Uid;
 use crate::drivers::storage::lvm::parse::Volume;
@@ -99,6 +99,10 @@ impl Members {
         let other = |v: &Volume| replaces(v).filter(|name| *name != v.name);
         let replaced: BTreeSet<String> = self.0.iter().filter_map(other).collect();
         let ids: BTreeSet<String> = self.0.iter().filter_map(id).collect();
+        let mut snapshots: BTreeMap<String, BTreeSet<(u64, String)>> = BTreeMap::new();
+        for (of, number, name) in self.0.iter().filter_map(snapshot) {
+            snapshots.entry(of).or_default().insert((number, name));
+        }
         let mut entries = Vec::new();
         for volume in self.0.iter().filter(|v| !replaced.contains(&v.name)) {
             let mut entry = volume.entry();
@@ -111,7 +115,8 @@ impl Members {
                 entry.info.problem = Some(format!("it is the snapshot {name} of a volume that is not there any more"));
             }
             entry.info.name = replaces(volume).unwrap_or(entry.info.name);
-            entry.snapshots = self.snapshots(volume).into_iter().map(|(_, name)| name).collect();
+            let own = id(volume).and_then(|id| snapshots.get(&id)).into_iter().flatten();
+            entry.snapshots = own.map(|(_, name)| name.clone()).collect();
             entries.push(entry);
         }
         entries

@@ -8,6 +8,7 @@
 
 mod blank;
 mod create;
+mod kind;
 mod open;
 mod said;
 
@@ -18,7 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::blank::{Blank, bad_device};
+pub use self::blank::Blank;
+use self::blank::bad_device;
+pub use self::kind::{PoolType, bad_devices, devices_only};
 pub use self::open::not_open;
 pub use self::said::{Saying, explain};
 use super::lock::Lock;
