@@ -23,7 +23,7 @@ struct NfsServer(AtomicU32);
 
 impl NfsServer {
     fn new() -> Self {
-        run("modprobe", &["-a", "nfsd", "nfs", "nfsv4"]);
+        run("modprobe", &["-a", "nfsd", "nfs", "nfsv3", "nfsv4"]);
         // What the server's programs keep stays in the guest.
         run("mount", &["-t", "tmpfs", "tmpfs", "/var/lib/nfs"]);
         std::fs::create_dir_all("/var/lib/nfs/v4recovery").unwrap();
@@ -36,16 +36,17 @@ impl NfsServer {
         run("rpcbind", &["-w"]);
         let options = "rw,no_root_squash,no_subtree_check,insecure,fsid=0";
         run("exportfs", &["-i", "-o", options, &format!("127.0.0.1:{EXPORTS}")]);
-        run("rpc.mountd", &["-N", "2", "-N", "3"]);
+        run("rpc.mountd", &["-N", "2"]);
         let server = Self(AtomicU32::new(0));
         server.start();
         server
     }
 
     fn start(&self) {
-        run("rpc.nfsd", &["-N", "3", "-V", "4.2", "2"]);
+        run("rpc.nfsd", &["-V", "3", "-V", "4.0", "-V", "4.1", "-V", "4.2", "2"]);
         // Nobody has anything to claim back that a test would wait for.
         std::fs::write("/proc/fs/nfsd/v4_end_grace", "Y").unwrap();
+        std::fs::write("/proc/fs/lockd/nlm_end_grace", "Y").unwrap();
     }
 
     fn stop(&self) {
@@ -103,6 +104,7 @@ fn nfs_beyond_the_contract() {
         nothing_is_written_below_a_mount_that_is_lost(&server).await;
         nothing_is_hidden_by_a_mount(&server).await;
         two_nodes_see_the_same(&server).await;
+        other_versions_are_mounted_too(&server).await;
         what_cannot_be_mounted_says_why(&server).await;
         a_look_mounts_what_was_set_up_and_nothing_else(&server).await;
         a_server_that_stops_delays_only_its_own(&server).await;
@@ -176,6 +178,28 @@ async fn two_nodes_see_the_same(server: &NfsServer) {
     refused(other.delete("v", &them, MIB).await, FaultKind::Identity);
     other.delete("v", &us, MIB).await.unwrap();
     s.make("v", Format::Raw, MIB, &them).await.unwrap();
+}
+
+async fn other_versions_are_mounted_too(server: &NfsServer) {
+    for (version, shown) in [("v3", "vers=3,"), ("v4.0", "vers=4.0,"), ("v4.1", "vers=4.1,")] {
+        let mut options = server.export();
+        options["version"] = json!(version);
+        if version == "v3" {
+            // It knows nothing of a root of all exports, and no rpc.statd runs here.
+            options["export"] = json!(format!("{EXPORTS}{}", options["export"].as_str().unwrap()));
+            options["mountOptions"] = json!(["nolock"]);
+        }
+        let (storage, us) = (open("nfs", &options, None), owner("vm/a"));
+        storage.activate().await.unwrap();
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        let line = mounts.lines().find(|l| l.contains(path(&options).to_str().unwrap())).unwrap();
+        assert!(line.contains(shown), "{line}");
+        storage.create(&new("v", Format::Qcow2, MIB, &us), &|_, _| {}).await.unwrap();
+        storage.snapshots().unwrap().take("v", &us, "one").await.unwrap();
+        assert_eq!(storage.list().await.unwrap().len(), 1);
+        storage.delete("v", &us, MIB).await.unwrap();
+        assert_eq!(storage.leftovers().await.unwrap(), [""; 0]);
+    }
 }
 
 async fn what_cannot_be_mounted_says_why(server: &NfsServer) {
