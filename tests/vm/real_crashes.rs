@@ -169,6 +169,9 @@ impl Real {
     fn assert_gone(&self, point: usize) {
         assert_eq!(virsh(&["domid", &self.name]), None, "point {point}: the domain");
         assert_eq!(self.volumes(), [""; 0], "point {point}: volumes");
+        let storage = self.place.path("storage").display().to_string();
+        let left = run("find", &[&storage, "-name", &format!("*{}*", self.name)]).unwrap_or_default();
+        assert_eq!(left, "", "point {point}: marks and locks of volumes");
         assert_eq!(seeds(&self.place), 0, "point {point}: seeds");
         let state = run("find", &["/var/lib/libvirt/qemu", "-name", &format!("*{}*", self.name)]).unwrap();
         assert_eq!(state, "", "point {point}: libvirt's files");

@@ -206,7 +206,8 @@ pub(super) async fn let_go(task: &Task<'_>, disk: &str, origin: &Origin, state: 
 pub(super) async fn destroy(task: &Task<'_>, origin: &Origin) -> Result<(), Fault> {
     let Some((storage_name, volume)) = origin.storage.as_ref().zip(origin.volume.as_ref()) else { return Ok(()) };
     let storage = task.world.storage(&task.scope, storage_name)?;
-    let Some(info) = own(task, &*storage, volume).await? else { return Ok(()) };
+    // One that was broken off between a volume and its mark leaves the mark.
+    let Some(info) = own(task, &*storage, volume).await? else { return storage.clean(volume).await };
     let Some(mark) = &info.mark else { return Ok(()) };
     let detail = json!({"storage": storage_name, "volume": volume});
     task.effect("delete-volume", detail, storage.delete(volume, mark, info.size)).await
