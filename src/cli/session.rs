@@ -63,11 +63,14 @@ impl Session {
         World::open(self.config.reach())
     }
 
-    /// The same, with its machines being read already while the caller goes on to store and manifests.
+    /// The same, with its machines being read already while the caller goes on to store and manifests; where an agent
+    /// runs it is the agent that looks.
     pub async fn world_ahead(&self) -> World {
         let world = self.world();
-        readers().await;
-        world.vms.read_ahead();
+        if self.agent().await.is_none() {
+            readers().await;
+            world.vms.read_ahead();
+        }
         world
     }
 

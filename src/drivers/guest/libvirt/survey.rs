@@ -23,9 +23,9 @@ use crate::drivers::guest::{Domain, Glance, Machine, Power, Stop};
 use crate::kinds::vm::Media;
 
 /// A thread more for each so many domains; one connection serves several requests at a time.
-const SHARE: usize = 16;
-/// libvirt serves no more than five requests of one client at a time.
-const MOST_THREADS: usize = 4;
+const SHARE: usize = 8;
+/// libvirt serves no more than five requests of one client at a time; the next one waits at its door.
+const MOST_THREADS: usize = 6;
 
 /// How long a guest that was started may take to give back the memory it was not meant to have.
 const SETTLING: Duration = Duration::from_secs(180);
