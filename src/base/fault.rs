@@ -106,9 +106,23 @@ impl From<std::io::Error> for Fault {
             K::StorageFull | K::QuotaExceeded => FaultKind::NoSpace,
             K::TimedOut => FaultKind::Deadline,
             K::ResourceBusy | K::ExecutableFileBusy => FaultKind::Busy,
+            // What a file on a server's file system says when the server is gone, or came back without it.
+            K::HostUnreachable
+            | K::NetworkUnreachable
+            | K::NetworkDown
+            | K::StaleNetworkFileHandle
+            | K::NotConnected
+            | K::ConnectionReset
+            | K::ConnectionAborted
+            | K::WouldBlock => FaultKind::Unavailable,
+            _ if error.raw_os_error() == Some(libc::EHOSTDOWN) => FaultKind::Unavailable,
             _ => FaultKind::Other,
         };
-        Self::new(kind, error.to_string())
+        let fault = Self::new(kind, error.to_string());
+        match kind {
+            FaultKind::Unavailable => fault.help("see whether the other side runs and this node reaches it"),
+            _ => fault,
+        }
     }
 }
 
@@ -121,5 +135,19 @@ pub trait Attempt<T> {
 impl<T, E: Into<Fault>> Attempt<T> for Result<T, E> {
     fn attempt<D: fmt::Display>(self, doing: impl FnOnce() -> D) -> Result<T, Fault> {
         self.map_err(|e| e.into().context(doing()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_gone_may_come_back() {
+        for code in [libc::EHOSTDOWN, libc::EHOSTUNREACH, libc::ENOTCONN, libc::ESTALE, libc::EAGAIN] {
+            let fault = Fault::from(std::io::Error::from_raw_os_error(code));
+            assert_eq!((fault.kind, fault.help.is_some()), (FaultKind::Unavailable, true), "{fault}");
+        }
+        assert_eq!(Fault::from(std::io::Error::from_raw_os_error(libc::EIO)).kind, FaultKind::Other);
     }
 }
