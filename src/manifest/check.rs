@@ -171,7 +171,11 @@ fn count_fits(count: usize, most: usize, shape: &Shape, path: Path<'_>, found: &
 /// Reports a value of a type the field does not take.
 fn wrong_type(what: &str, shape: &Shape, spot: Spot, path: Path<'_>, found: &mut Found) -> Value {
     let wanted = text::wanted(shape);
+    // What stands there may be the secret itself, and is not repeated.
+    let secret = matches!(shape.fields.as_slice(), [(only, _)] if only == "secretRef");
+    let what = if secret { "a value" } else { what };
     let help = match (what, &shape.example) {
+        _ if secret => "keep the value in a file, and write `{secretRef: {name: …, key: …}}`".to_owned(),
         (_, Some(example)) => format!("write {wanted}, such as {example}"),
         ("a list", None) if shape.types.object => "write each entry as `name: …`, without '- ' in front".to_owned(),
         ("a list", None) => format!("write {wanted}, without [ ] or '- '"),

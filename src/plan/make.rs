@@ -81,7 +81,7 @@ fn decide(reference: &Ref, goal: &Goal<'_>, live: &LiveState, scope: &Scope<'_>)
     }
     Some(match known {
         Known::Unknown(why) => Outcome::Step(blocked(reference, format!("its state is not known: {why}"))),
-        Known::Absent => Outcome::Step(excused(creation(reference, &want), facts)),
+        Known::Absent => Outcome::Step(excused(creation(reference, &want, facts.is_some()), facts)),
         Known::Present(found) => match update(resource, &want, found, accepted, goal.options, scope) {
             Outcome::Step(step) => Outcome::Step(excused(step, facts)),
             unchanged => unchanged,
@@ -122,14 +122,15 @@ fn here(want: &Value, live: &LiveState) -> bool {
     pinned && listed
 }
 
-fn creation(reference: &Ref, want: &Value) -> Step {
+/// Making what is not there; what was accepted before may have been made, and removed by somebody else.
+fn creation(reference: &Ref, want: &Value, known: bool) -> Step {
     let mut fields = Vec::new();
     leaves(want, &mut String::new(), &mut fields);
     Step {
         resource: reference.clone(),
         action: Action::Create,
         disruption: Disruption::None,
-        reason: "it does not exist".into(),
+        reason: if known { "it does not exist, though it was accepted before" } else { "it does not exist" }.into(),
         readiness: held_by_policy(want).map_or(Readiness::Ready, Readiness::Pending),
         fields,
         after: Vec::new(),

@@ -1,12 +1,16 @@
 //! One contract for every storage driver: each case runs on the fake and on a directory, and, where the lab has them,
 //! on other file systems.
 
+mod behind;
 mod cases;
 mod clones;
 mod crash;
 mod images;
 mod many;
+mod mounted;
+mod real_cifs;
 mod real_file_systems;
+mod real_iscsi;
 mod real_lvm;
 mod real_lvmthin;
 mod real_nfs;
@@ -14,6 +18,7 @@ mod real_zfs;
 mod snapshots;
 mod subject;
 mod uml;
+mod watch;
 
 use subject::Subject;
 

@@ -11,6 +11,7 @@ use reeve::drivers::storage::{Format, NewVolume, Source, Storage};
 use reeve::kinds::storage::Content;
 use serde_json::json;
 
+use super::behind::a_volume_is_deleted;
 use super::crash::die_at;
 use super::subject::{Behind, Server, Subject, device, new, open, owner, refused, run, us};
 use super::uml::{Disk, ran_inside};
@@ -82,12 +83,21 @@ fn lvm_beyond_the_contract() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         only_empty_devices_become_a_group().await;
+        a_volume_is_deleted_by_hand().await;
         nobody_reads_what_was_there_before().await;
         a_disk_is_used_as_machines_and_containers_do().await;
         a_thousand_are_listed_by_one_command().await;
         a_device_that_fails_is_not_an_absent_group().await;
     });
     a_death_at_any_point_leaves_nothing();
+}
+
+async fn a_volume_is_deleted_by_hand() {
+    let group = Group::new(64);
+    let s = group.subject();
+    let by_hand = async |_: &dyn Storage, name: &str| drop(run("lvremove", &["-q", "-y", &format!("vms/{name}")]));
+    a_volume_is_deleted("lvm", &s.options, by_hand).await;
+    run("vgremove", &["-q", "-y", "-f", "vms"]);
 }
 
 async fn only_empty_devices_become_a_group() {

@@ -71,8 +71,19 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub fn open(driver: &str, options: &serde_json::Value, content: Option<Vec<Content>>) -> Arc<dyn Storage> {
     let options = options.as_object().unwrap().clone();
     let spec = StorageSpec { driver: driver.into(), options, content, nodes: Vec::new() };
-    let secrets = Secrets::below(Path::new("/nonexistent"));
-    storage::find(driver).unwrap().open(&Name::new("s").unwrap(), &spec, &secrets).unwrap()
+    storage::find(driver).unwrap().open(&Name::new("s").unwrap(), &spec, &secrets()).unwrap()
+}
+
+/// The secrets that storages find, kept where a guest keeps what is its own.
+pub fn secrets() -> Secrets {
+    Secrets::below(&std::env::temp_dir().join("storage-secrets"))
+}
+
+/// Keeps a secret.
+pub fn put_secret(name: &str, key: &str, value: &str) {
+    let dir = std::env::temp_dir().join("storage-secrets").join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join(key), format!("{value}\n")).unwrap();
 }
 
 impl Subject {
@@ -151,6 +162,7 @@ impl Subject {
     /// These formats, or those there are.
     pub fn nearest(&self, formats: &[Format]) -> Vec<Format> {
         let mut near: Vec<Format> = formats.iter().map(|f| self.near(*f)).collect();
+        near.sort_unstable();
         near.dedup();
         near
     }

@@ -4,6 +4,7 @@
 //! a file that was removed meanwhile tries again.
 
 use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ impl Lock {
     pub fn take(dir: &Path, name: &str) -> Result<Option<Self>, Fault> {
         let path = dir.join(name);
         loop {
-            let file = open(dir, &path)?;
+            let Some(file) = open(dir, &path)? else { return Ok(None) };
             match file.try_lock() {
                 Ok(()) if is_at(&file, &path) => return Ok(Some(Self { path, _file: file })),
                 Ok(()) => {}
@@ -42,16 +43,22 @@ impl Drop for Lock {
     }
 }
 
-fn open(dir: &Path, path: &Path) -> Result<File, Fault> {
+/// The lock file; `None` while an SMB server still has one that was removed under the same name.
+fn open(dir: &Path, path: &Path) -> Result<Option<File>, Fault> {
     let open = || OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let missing = |error: &Error| error.kind() == ErrorKind::NotFound;
     let opened = match open() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => match std::fs::create_dir(dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
-            _ => open(),
+        Err(error) if missing(&error) => match std::fs::create_dir(dir) {
+            Ok(()) => open(),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => match open() {
+                Err(error) if missing(&error) => return Ok(None),
+                other => other,
+            },
+            Err(error) => Err(error),
         },
         other => other,
     };
-    opened.attempt(|| format!("cannot open the lock file {}", path.display()))
+    opened.map(Some).attempt(|| format!("cannot open the lock file {}", path.display()))
 }
 
 /// Whether the file that is open is still the one at `path`.

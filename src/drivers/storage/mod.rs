@@ -3,9 +3,11 @@
 //! A volume is named within its storage, carries our [`Mark`], and is made, grown and deleted only under that mark.
 //! What a type cannot do it does not offer: optional abilities are traits of their own, asked for by the planner.
 
+pub mod cifs;
 pub mod dir;
 pub mod fake;
 mod header;
+pub mod iscsi;
 mod lock;
 pub mod lvm;
 pub mod lvmthin;
@@ -351,6 +353,14 @@ pub trait StorageType: Sync {
     }
     /// A key that is the same for two storages on the same place.
     fn place(&self, spec: &StorageSpec) -> Option<String>;
+    /// The directory of the node that it takes besides, as a key of the same form: where something is mounted.
+    fn mounted_at(&self, _spec: &StorageSpec) -> Option<String> {
+        None
+    }
+    /// The storage whose disks it is made of, which is set up before it.
+    fn base(&self, _spec: &StorageSpec) -> Option<Name> {
+        None
+    }
     /// The number of bytes that every volume's size is a multiple of.
     fn granule(&self, _spec: &StorageSpec) -> u64 {
         512
@@ -371,8 +381,16 @@ pub struct OptionProblem {
 }
 
 /// Every storage type.
-pub static TYPES: &[&dyn StorageType] =
-    &[&dir::DirType, &lvm::LvmType, &lvmthin::LvmThinType, &nfs::NfsType, &zfs::ZfsType, &fake::FakeType];
+pub static TYPES: &[&dyn StorageType] = &[
+    &cifs::CifsType,
+    &dir::DirType,
+    &iscsi::IscsiType,
+    &lvm::LvmType,
+    &lvmthin::LvmThinType,
+    &nfs::NfsType,
+    &zfs::ZfsType,
+    &fake::FakeType,
+];
 
 /// The storage type of that name.
 pub fn find(driver: &str) -> Option<&'static dyn StorageType> {

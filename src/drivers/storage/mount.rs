@@ -12,12 +12,13 @@ use super::dir::unescape;
 use super::offload::Offload;
 use super::pool::{Saying, explain};
 use crate::base::exec::Command;
+use crate::base::secret::{ExposeSecret as _, SecretRef, Secrets};
 use crate::base::{Attempt as _, Fault, FaultKind};
 
 /// How long mounting may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-const SAYINGS: &[Saying] = &[
+const NFS: &[Saying] = &[
     ("unknown filesystem type", FaultKind::Unsupported, "install the package with the mount program: nfs-common"),
     ("need a /sbin/mount", FaultKind::Unsupported, "install the package with the mount program: nfs-common"),
     ("access denied", FaultKind::Denied, "let the server give it to this node; for NFS see /etc/exports there"),
@@ -30,6 +31,26 @@ const SAYINGS: &[Saying] = &[
     ("", FaultKind::Unavailable, "see whether the server runs and this node reaches it"),
 ];
 
+const CIFS: &[Saying] = &[
+    ("unknown filesystem type", FaultKind::Unsupported, "install the package with the mount program: cifs-utils"),
+    ("need a /sbin/mount", FaultKind::Unsupported, "install the package with the mount program: cifs-utils"),
+    (
+        "error(13)",
+        FaultKind::Denied,
+        "see `username`, `password` and `domain`, and who may use the share on the server",
+    ),
+    ("error(2)", FaultKind::Unavailable, "see which shares there are: `smbclient -L SERVER`; `subdir` must be there"),
+    ("error(22)", FaultKind::Invalid, "see `mountOptions`, mount.cifs(8) for those there are, and `dmesg`"),
+    ("error(95)", FaultKind::Unavailable, "choose another `version`, or enable this one on the server"),
+    ("error(19)", FaultKind::Unsupported, "the kernel has no CIFS: `modprobe cifs`"),
+    ("could not resolve address", FaultKind::Unavailable, "see `server`, and the node's name server"),
+    ("not permitted", FaultKind::Denied, "run Reeve as root"),
+    ("", FaultKind::Unavailable, "see whether the server runs and this node reaches it; `dmesg` may say more"),
+];
+
+/// The longest password that `mount.cifs` reads.
+const LONGEST: usize = 511;
+
 /// What must be mounted, and where.
 #[derive(Debug, Clone)]
 pub struct Mount {
@@ -41,6 +62,8 @@ pub struct Mount {
     pub target: PathBuf,
     /// The options, with ',' between.
     pub options: String,
+    /// Where its password is, when it has one.
+    password: Option<(Secrets, SecretRef)>,
     /// Whether this process ever saw it mounted.
     seen: Arc<AtomicBool>,
 }
@@ -59,7 +82,25 @@ pub enum At {
 impl Mount {
     /// What is to be mounted where.
     pub fn new(kind: &'static str, source: String, target: PathBuf, options: String) -> Self {
-        Self { kind, source, target, options, seen: Arc::default() }
+        Self { kind, source, target, options, password: None, seen: Arc::default() }
+    }
+
+    /// The same with a password, which is read anew whenever it is mounted.
+    #[must_use]
+    pub fn with_password(self, secrets: Secrets, reference: SecretRef) -> Self {
+        Self { password: Some((secrets, reference)), ..self }
+    }
+
+    /// Why no file can have this name there, when that is so.
+    pub fn misfit(&self, name: &str) -> Option<Fault> {
+        let parts_paths = self.kind == "cifs" && name.contains('\\');
+        let why = || format!("a volume on an SMB share cannot be named {name:?}: it has '\\' in it");
+        parts_paths.then(|| Fault::new(FaultKind::Invalid, why()).help("choose a name of letters, digits and '-'"))
+    }
+
+    /// Whether the blocks of a file are those on the server, and not what this node makes of its length.
+    pub fn knows_blocks(&self) -> bool {
+        self.kind != "cifs"
     }
 
     /// What is at its place, by the kernel's table only.
@@ -106,16 +147,33 @@ impl Mount {
         if offload.run(&what, move || this.prepare()).await? {
             return Ok(());
         }
-        let command =
-            Command::new("mount").args(["-t", self.kind, "-o", &self.options, &self.source]).arg(&self.target);
-        let done = command.deadline(DEADLINE).run().await;
+        let done = self.command().map_err(|fault| fault.context(&what))?.run().await;
         let this = self.clone();
+        let sayings = if self.kind == "cifs" { CIFS } else { NFS };
         // Another process may have been first.
         match (done, offload.run(&what, move || this.look()).await?) {
             (_, At::This) => Ok(()),
-            (Err(error), _) => Err(explain(error, SAYINGS).context(what)),
+            (Err(error), _) => Err(explain(error, sayings).context(what)),
             (Ok(_), at) => Err(Fault::other(format!("{what}: it was mounted, and there is {at:?}"))),
         }
+    }
+
+    /// What mounts it; the password goes through a pipe, so that it is in no file, no argument and no variable.
+    fn command(&self) -> Result<Command, Fault> {
+        let options = ["-t", self.kind, "-o", &self.options, &self.source];
+        let command = Command::new("mount").args(options).arg(&self.target).deadline(DEADLINE);
+        let Some((secrets, reference)) = &self.password else { return Ok(command) };
+        let password = secrets.get(reference).map_err(|error| {
+            Fault::new(FaultKind::NotFound, error.to_string())
+                .help("put the value into that file, readable by Reeve only")
+        })?;
+        let text = password.expose_secret();
+        if text.is_empty() || text.len() > LONGEST || text.contains(['\n', '\0']) {
+            let SecretRef { name, key } = reference;
+            let why = format!("the secret {name}/{key} cannot be a password");
+            return Err(Fault::new(FaultKind::Invalid, why).help("put one line of 1 to 511 bytes into its file"));
+        }
+        Ok(command.env("PASSWD_FD", "0").input(text.as_bytes()))
     }
 
     /// Makes the directory to mount it at; whether it is mounted already.
@@ -157,5 +215,10 @@ mod tests {
         assert_eq!(mount("/mnt/c").find(table), At::Other("tmpfs none".into()));
         let other = Mount::new("nfs", "nas:/other".into(), "/mnt/a b".into(), String::new());
         assert_eq!(other.find(table), At::Other("nfs4 nas:/vms".into()));
+        let share = |source: &str| Mount::new("cifs", source.into(), "/mnt/s".into(), String::new());
+        let table = "43 22 0:53 / /mnt/s rw - cifs //nas/my\\040vms/sub rw,vers=3.1.1,username=me\n";
+        assert_eq!(share("//nas/my vms/sub").find(table), At::This);
+        assert_eq!(share("//nas/my vms").find(table), At::Other("cifs //nas/my vms/sub".into()));
+        assert_eq!(share("//other/my vms/sub").find(table), At::Other("cifs //nas/my vms/sub".into()));
     }
 }

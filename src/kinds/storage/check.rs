@@ -15,6 +15,7 @@ pub fn check(name: &Name, spec: &StorageSpec, scope: &Scope<'_>, report: &mut Re
         return unknown_driver(&spec.driver, report);
     };
     check_content(driver, spec, report);
+    check_base(driver, spec, scope, report);
     let problems = driver.check(spec);
     for problem in &problems {
         let path = if problem.option.is_empty() { "driver".to_owned() } else { format!("options.{}", problem.option) };
@@ -63,6 +64,16 @@ fn check_content(driver: &dyn StorageType, spec: &StorageSpec, report: &mut Repo
         } else if content[..i].contains(one) {
             report.warning("storage/twice", &path, format!("{one} is listed twice"), "remove one");
         }
+    }
+}
+
+/// What a storage is made on must be one that has disks for it.
+fn check_base(driver: &dyn StorageType, spec: &StorageSpec, scope: &Scope<'_>, report: &mut Report<'_>) {
+    let Some(base) = driver.base(spec) else { return };
+    let Some(below) = scope.resource(KindName::Storage, &base).and_then(|found| storage(found)) else { return };
+    if drivers::find(&below.driver).is_some_and(|kind| kind.abilities().provisions) {
+        let message = format!("storage/{base}, of the type {}, has no disks to make a group of", below.driver);
+        report.error("storage/bad-option", "options.base", message, "name a storage of the type iscsi");
     }
 }
 

@@ -76,12 +76,13 @@ impl Kind for StorageKind {
         check::check(name, spec, scope, report);
     }
 
-    fn references(_spec: &StorageSpec) -> Vec<Reference> {
-        Vec::new()
+    fn references(spec: &StorageSpec) -> Vec<Reference> {
+        let base = drivers::find(&spec.driver).and_then(|driver| driver.base(spec));
+        base.map(|base| Reference::required(KindName::Storage, &base, "options.base")).into_iter().collect()
     }
 
     fn claims(_name: &Name, spec: &StorageSpec) -> Vec<Claim> {
-        let place = drivers::find(&spec.driver).and_then(|driver| driver.place(spec));
+        let places = drivers::find(&spec.driver).map(|driver| [driver.place(spec), driver.mounted_at(spec)]);
         let claim = |value: String| Claim {
             code: "storage/place-taken",
             what: "the place",
@@ -90,7 +91,7 @@ impl Kind for StorageKind {
             path: "options".into(),
             help: "give each storage a place of its own",
         };
-        place.map(claim).into_iter().collect()
+        places.into_iter().flatten().flatten().map(claim).collect()
     }
 
     fn want(_name: &Name, spec: &StorageSpec, _scope: &Scope<'_>) -> Value {

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use super::record::{self, Record};
 use super::{StorageLive, StorageSpec, StorageState};
 use crate::base::{Fault, FaultKind, Mark, Name};
-use crate::drivers::storage::{Storage, VolumeInfo};
+use crate::drivers::storage::{self as drivers, Storage, VolumeInfo};
 use crate::kinds::{KindName, Observed, Scope, Spec, World};
 
 /// How long one storage may take to answer.
@@ -23,7 +23,7 @@ pub fn is_here(world: &World, spec: &StorageSpec) -> bool {
 pub async fn observe(world: &World, scope: &Scope<'_>) -> Result<BTreeMap<Name, Observed<StorageLive>>, Fault> {
     let looks = scope.catalog().of(KindName::Storage).filter_map(|resource| match &resource.spec {
         Spec::Storage(spec) if is_here(world, spec) => Some(async {
-            let seen = match tokio::time::timeout(DEADLINE, look(world, resource.name(), spec)).await {
+            let seen = match tokio::time::timeout(DEADLINE, look(world, scope, resource.name(), spec)).await {
                 Ok(Ok(seen)) => seen,
                 Ok(Err(fault)) => Observed::Unknown(said(&fault)),
                 Err(_) => Observed::Unknown(format!("it did not answer within {} s", DEADLINE.as_secs())),
@@ -42,12 +42,20 @@ fn said(fault: &Fault) -> String {
     }
 }
 
-async fn look(world: &World, name: &Name, spec: &StorageSpec) -> Result<Observed<StorageLive>, Fault> {
+async fn look(
+    world: &World,
+    scope: &Scope<'_>,
+    name: &Name,
+    spec: &StorageSpec,
+) -> Result<Observed<StorageLive>, Fault> {
     let record = record::read(world, name)?;
     // What was set up is looked at where it was set up, even when the manifest now says another place.
     let place = record.as_ref().map_or(spec, |r| &r.spec);
     let storage = world.storages.open(name, place, &world.secrets)?;
     if record.is_some() {
+        if let Some(base) = drivers::find(&place.driver).and_then(|driver| driver.base(place)) {
+            world.storage(scope, &base)?.reach().await.map_err(|f| f.context(format!("its base, storage/{base}")))?;
+        }
         storage.reach().await?;
     }
     if !storage.active().await? {

@@ -8,7 +8,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::copy::copy;
 use super::sidecar::Sidecar;
-use super::spot::{self, Spot};
+use super::spot::Spot;
 use super::{Dir, Preallocation, tree};
 use crate::base::crash::point;
 use crate::base::{Attempt as _, Fault, FaultKind, Size};
@@ -54,7 +54,7 @@ pub async fn create(dir: &Dir, new: &NewVolume, progress: OnProgress<'_>) -> Res
 
 /// Refuses what this storage cannot keep.
 fn check(dir: &Dir, new: &NewVolume) -> Result<Spot, Fault> {
-    rules::possible(&dir.name, &dir.content, spot::formats, new)?;
+    rules::possible(&dir.name, &dir.content, dir.abilities.formats, new)?;
     if new.format == Format::Subvol && !matches!(new.source, Source::Empty) {
         return Err(rules::no_tree_from_an_image(&dir.name, &new.name));
     }

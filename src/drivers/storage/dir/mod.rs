@@ -100,7 +100,7 @@ impl StorageType for DirType {
     }
 
     fn place(&self, spec: &StorageSpec) -> Option<String> {
-        spec.options.get("path").and_then(Value::as_str).map(|path| format!("path {}", plain(path)))
+        place(spec)
     }
 
     fn open(&self, name: &Name, spec: &StorageSpec, _secrets: &Secrets) -> Result<Arc<dyn Storage>, Fault> {
@@ -110,6 +110,11 @@ impl StorageType for DirType {
         let content = spec.content.clone().unwrap_or_else(|| Content::ALL.to_vec());
         Ok(Arc::new(Dir::new(name, &options, content)))
     }
+}
+
+/// The directory that the options name, as a place.
+pub(super) fn place(spec: &StorageSpec) -> Option<String> {
+    spec.options.get("path").and_then(Value::as_str).map(|path| format!("path {}", plain(path)))
 }
 
 /// The same path without what means nothing: `//`, `/./` and a final `/`.
@@ -167,7 +172,7 @@ impl Dir {
     /// Takes the lock on a volume's name; a name that is busy for long is given up.
     async fn lock(&self, what: &str, name: &str) -> Result<Arc<Lock>, Fault> {
         if name != ROOT_LOCK {
-            spot::check_name(name)?;
+            self.tree.check_name(name)?;
         }
         let begun = tokio::time::Instant::now();
         loop {

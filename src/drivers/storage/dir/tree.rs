@@ -107,6 +107,15 @@ impl Tree {
         Ok(Usage { total: bytes(seen.f_blocks), used, free: bytes(seen.f_bavail), promised: None })
     }
 
+    /// Refuses a name that no volume can have here.
+    pub fn check_name(&self, name: &str) -> Result<(), Fault> {
+        spot::check_name(name)?;
+        match self.mount.as_ref().and_then(|mount| mount.misfit(name)) {
+            Some(fault) => Err(fault),
+            None => Ok(()),
+        }
+    }
+
     /// Takes the lock on a volume's name, unless somebody has it.
     pub fn lock(&self, name: &str) -> Result<Option<Lock>, Fault> {
         self.ready()?;
@@ -115,12 +124,12 @@ impl Tree {
 
     /// The volume of that name; one with a mark before one without.
     pub fn find(&self, name: &str) -> Result<Option<Found>, Fault> {
-        spot::check_name(name)?;
+        self.check_name(name)?;
         self.ready()?;
         let mut best: Option<Found> = None;
         for spot in Spot::all(&self.root, name) {
             let Some(metadata) = metadata(&spot)? else { continue };
-            let info = info(&spot, name, &metadata, true);
+            let info = self.info(&spot, name, &metadata, true);
             if best.as_ref().is_none_or(|(_, b)| b.mark.is_none() && info.mark.is_some()) {
                 best = Some((spot, info));
             }
@@ -138,10 +147,17 @@ impl Tree {
                 let Some((spot, name)) = Spot::of_file(&self.root, content, &file) else { continue };
                 let Some(metadata) = metadata(&spot)? else { continue };
                 let marked = hidden.contains(&spot.mark_file());
-                found.push(info(&spot, &name, &metadata, marked));
+                found.push(self.info(&spot, &name, &metadata, marked));
             }
         }
         Ok(found)
+    }
+
+    /// A volume as it is, with the space it takes where that is known.
+    fn info(&self, spot: &Spot, name: &str, metadata: &Metadata, marked: bool) -> VolumeInfo {
+        let seen = info(spot, name, metadata, marked);
+        let known = self.mount.as_ref().is_none_or(Mount::knows_blocks);
+        VolumeInfo { allocated: seen.allocated.filter(|_| known), ..seen }
     }
 
     /// Makes a volume that was staged visible, with its mark: whole, durable, and never over another.

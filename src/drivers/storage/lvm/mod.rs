@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use self::options::LvmOptions;
 use super::pool::{PoolType, bad_devices, devices_only};
 use super::{Abilities, OptionProblem, RollBack};
+use crate::base::Name;
 use crate::kinds::Shape;
 use crate::kinds::storage::{Content, StorageSpec};
 
@@ -50,12 +51,16 @@ impl PoolType for LvmType {
         spec.options.get("group").and_then(Value::as_str).map(|group| format!("lvm {group}"))
     }
 
+    fn base(options: &LvmOptions) -> Option<Name> {
+        options.base.clone()
+    }
+
     fn pool(options: LvmOptions) -> volumes::Lvm {
         volumes::Lvm(options)
     }
 
     fn problems(options: &LvmOptions) -> Vec<OptionProblem> {
-        let LvmOptions { group, initialize, devices, extent_size, zero: _ } = options;
+        let LvmOptions { group, base: _, initialize, devices, extent_size, zero: _ } = options;
         let mut found = Vec::new();
         let mut say = |option, message: String, help: &str| {
             found.push(OptionProblem { option, message, help: help.to_owned() });

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::Size;
+use crate::base::{Name, Size};
 
 /// A volume group of LVM on the node; every volume is a logical volume of its whole size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -12,6 +12,10 @@ pub struct LvmOptions {
     /// The volume group. It cannot be changed later.
     #[schemars(length(max = 60), extend("x-reeve-example" = "vms"))]
     pub group: String,
+    /// The storage of the type `iscsi` whose LUNs the group is on; it is set up, and logged into, first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-reeve-example" = "array"))]
+    pub base: Option<Name>,
     /// Whether a group that is not there may be made of `devices`, which must be empty; nothing else is ever formatted.
     #[serde(default)]
     pub initialize: bool,

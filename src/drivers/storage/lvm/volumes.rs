@@ -52,7 +52,7 @@ impl Pool for Lvm {
     }
 
     async fn activate(&self) -> Result<(), Fault> {
-        let LvmOptions { group: _, initialize, devices, extent_size, zero: _ } = &self.0;
+        let LvmOptions { group: _, initialize, devices, extent_size, zero: _, base: _ } = &self.0;
         self.group().ensure(*extent_size, initialize.then_some(devices)).await
     }
 

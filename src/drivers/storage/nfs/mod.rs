@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Map, Value};
 
 pub use self::options::NfsOptions;
+pub(super) use self::options::bad_server;
 use super::dir::{self, Dir, check_path};
 use super::mount::Mount;
 use super::{Abilities, Format, OptionProblem, RollBack, Storage, StorageType};
@@ -69,6 +70,10 @@ impl StorageType for NfsType {
         Some(format!("nfs {}:{}", text("server")?, dir::plain(text("export")?)))
     }
 
+    fn mounted_at(&self, spec: &StorageSpec) -> Option<String> {
+        dir::place(spec)
+    }
+
     fn open(&self, name: &Name, spec: &StorageSpec, _secrets: &Secrets) -> Result<Arc<dyn Storage>, Fault> {
         let invalid = |why: String| Fault::new(FaultKind::Invalid, format!("cannot open storage/{name}: {why}"));
         let options: NfsOptions = super::options(&spec.options).map_err(invalid)?;
@@ -88,7 +93,7 @@ fn problems(options: &NfsOptions) -> Vec<OptionProblem> {
     let mut say = |option, message: String, help: &str| {
         found.push(OptionProblem { option, message, help: help.to_owned() });
     };
-    if let Some(why) = options::bad_server(server) {
+    if let Some(why) = bad_server(server) {
         say("server", why, "write a name or an address, such as nas.example.org or 10.0.0.5");
     }
     if let Some(why) = options::bad_export(export) {

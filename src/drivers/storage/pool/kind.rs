@@ -31,6 +31,10 @@ pub trait PoolType: Sync {
     fn problems(options: &Self::Options) -> Vec<OptionProblem>;
     /// The place, read from options as they are written, which may be wrong elsewhere.
     fn place(spec: &StorageSpec) -> Option<String>;
+    /// The storage whose disks it is made of.
+    fn base(_options: &Self::Options) -> Option<Name> {
+        None
+    }
     /// The pool that the options name.
     fn pool(options: Self::Options) -> Self::Pool;
 }
@@ -62,6 +66,10 @@ impl<T: PoolType> StorageType for T {
 
     fn place(&self, spec: &StorageSpec) -> Option<String> {
         T::place(spec)
+    }
+
+    fn base(&self, spec: &StorageSpec) -> Option<Name> {
+        options(&spec.options).ok().and_then(|given| T::base(&given))
     }
 
     fn granule(&self, spec: &StorageSpec) -> u64 {
