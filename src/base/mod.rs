@@ -9,7 +9,9 @@ pub mod exec;
 pub mod fault;
 pub mod id;
 mod leave;
+mod many;
 pub mod mark;
+pub mod memory;
 pub mod secret;
 pub mod size;
 
@@ -18,5 +20,6 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use fault::{Attempt, Fault, FaultKind};
 pub use id::{Name, Uid};
 pub use leave::leave;
+pub use many::for_each;
 pub use mark::{Disruption, Mark};
 pub use size::{Rate, Seconds, Size};

@@ -22,6 +22,9 @@ pub fn main() -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if !matches!(cli.command, Command::Agent(_)) {
+        crate::base::memory::in_large_steps();
+    }
     start_log(&cli);
     let session = match Session::new(&cli.global) {
         Ok(session) => session,

@@ -168,7 +168,6 @@ impl Session {
 async fn readers() {
     let read = manifest::ready;
     read();
-    rayon::broadcast(|_| read());
     // It is only lost time when it fails.
     let _ = tokio::task::spawn_blocking(read).await;
 }

@@ -71,8 +71,8 @@ pub struct Shape {
 impl Shape {
     /// Compiles the JSON Schema of `T`.
     pub fn of<T: schemars::JsonSchema>() -> Self {
-        let schema = schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value();
-        let definitions = schema.get("$defs").cloned().unwrap_or_default();
+        let mut schema = schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value();
+        let definitions = schema.get_mut("$defs").map(Value::take).unwrap_or_default();
         compile(&schema, &definitions, 0)
     }
 

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::found::{Found, MOST_PROBLEMS};
 use super::parse::{self, Piece};
 use super::source::{self, Source};
 use super::{envelope, partial, resolve};
-use crate::base::{Diagnostic, Diagnostics, Name, Place};
+use crate::base::{Diagnostic, Diagnostics, Name, Place, for_each};
 use crate::kinds::{KindName, Ref, Resource};
 
 /// How many pieces of a file are read before the problems are counted; more than this is read in parallel.
@@ -48,8 +47,7 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
     let mut loaded = Loaded::default();
     let sources = source::find(paths, &mut loaded.diagnostics);
     loaded.complete = !loaded.diagnostics.has_errors();
-    let files: Vec<Part> = sources.par_iter().map(file).collect();
-    join(loaded, files)
+    join(loaded, for_each(&sources, file))
 }
 
 /// Reads manifests from a text that goes by `name`.
@@ -136,12 +134,7 @@ fn content(name: &Arc<str>, bytes: &[u8]) -> Part {
     }
     let pieces = parse::pieces(text);
     for batch in pieces.chunks(BATCH) {
-        let read: Vec<Part> = if batch.len() > 8 {
-            batch.par_iter().with_min_len(8).map(|piece| self::piece(name, *piece)).collect()
-        } else {
-            batch.iter().map(|piece| self::piece(name, *piece)).collect()
-        };
-        for read in read {
+        for read in for_each(batch, |piece| self::piece(name, *piece)) {
             part.resources.extend(read.resources);
             part.broken.extend(read.broken);
             part.partial.extend(read.partial);

@@ -7,10 +7,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::graph;
-use crate::base::{Diagnostic, Diagnostics, Place};
+use crate::base::{Diagnostic, Diagnostics, Place, for_each};
 use crate::kinds::{Catalog, Claim, KindName, Ref, Reference, Report, Resource, Scope};
 use crate::manifest::{self, Loaded};
 
@@ -195,7 +193,7 @@ fn describe(ring: &[&Entry<'_>], turn: usize) -> Option<Diagnostic> {
 
 /// Reports what is taken twice although only one may have it.
 fn taken_twice(all: &[Entry<'_>], found: &mut Diagnostics) {
-    let claims: Vec<Vec<Claim>> = all.par_iter().map(|e| e.resource.spec.claims(e.resource.name())).collect();
+    let claims: Vec<Vec<Claim>> = for_each(all, |e| e.resource.spec.claims(e.resource.name()));
     let mut owners: HashMap<(&str, &str), Vec<(&Entry<'_>, &Claim)>> = HashMap::new();
     for (entry, claim) in all.iter().zip(&claims).flat_map(|(entry, claims)| claims.iter().map(move |c| (entry, c))) {
         let same = owners.entry((claim.code, claim.value.as_str())).or_default();
@@ -231,9 +229,8 @@ fn check(all: &[Entry<'_>], index: &HashMap<&Ref, usize>, catalog: &Catalog, fou
     let scope = Scope::of(catalog);
     let touched = |r: &Reference| index.get(&r.to).and_then(|at| all.get(*at)).is_some_and(|to| to.given);
     let concerned = |entry: &&Entry<'_>| entry.whole && (entry.given || entry.references.iter().any(touched));
-    let checked: Vec<Vec<Diagnostic>> =
-        all.par_iter().filter(|entry| concerned(entry)).map(|entry| check_one(entry, &scope)).collect();
-    found.extend(checked.into_iter().flatten());
+    let concerned: Vec<&Entry<'_>> = all.iter().filter(concerned).collect();
+    found.extend(for_each(&concerned, |entry| check_one(entry, &scope)).into_iter().flatten());
 }
 
 fn check_one(entry: &Entry<'_>, scope: &Scope<'_>) -> Vec<Diagnostic> {

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +13,7 @@ use super::live::{Accepted, Known, LiveState};
 use super::model::{Action, Cause, FieldChange, Plan, Readiness, Step, Summary};
 use super::overrides::{self, Override};
 use super::turns;
-use crate::base::{Disruption, Uid};
+use crate::base::{Disruption, Uid, for_each};
 use crate::kinds::{Catalog, Live, Options, Ref, Resource, Scope};
 
 /// What a plan is asked to reach.
@@ -36,8 +35,7 @@ pub fn make(goal: &Goal<'_>, live: &LiveState) -> Plan {
     let goal = &Goal { catalog: &catalog, ..*goal };
     let lookup = |reference: &Ref| live.present(reference);
     let scope = Scope::with_live(goal.catalog, &lookup);
-    let outcomes: Vec<Option<Outcome>> =
-        goal.order.par_iter().map(|reference| decide(reference, goal, live, &scope)).collect();
+    let outcomes: Vec<Option<Outcome>> = for_each(goal.order, |reference| decide(reference, goal, live, &scope));
     let mut summary = Summary::default();
     let mut steps = Vec::new();
     for outcome in outcomes.into_iter().flatten() {
