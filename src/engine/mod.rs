@@ -13,6 +13,7 @@
 //! ```
 
 pub mod crash;
+pub mod events;
 pub mod execute;
 pub mod journal;
 pub mod kept;
