@@ -75,7 +75,11 @@ impl Git {
     async fn verify(&self, commit: &str) -> Result<(), Fault> {
         let Some(signers) = &self.signers else { return Ok(()) };
         let allowed = format!("gpg.ssh.allowedSignersFile={}", signers.display());
-        let call = ["-c", &allowed, "verify-commit", commit];
+        // A signature of another kind would be held against keys that this file does not name.
+        let only_ssh = ["gpg.program", "gpg.openpgp.program", "gpg.x509.program"].map(|p| format!("{p}=/bin/false"));
+        let mut call = vec!["-c", &allowed];
+        call.extend(only_ssh.iter().flat_map(|setting| ["-c", setting]));
+        call.extend(["verify-commit", commit]);
         self.git(call, None).await.map(drop).map_err(|fault| {
             Fault::new(FaultKind::Identity, format!("commit {commit} of {} is not taken: {fault}", self.url))
                 .help(format!("it must be signed by a key in {}", signers.display()))
@@ -198,5 +202,48 @@ mod tests {
         let fault = source.pull().await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Identity, "{fault}");
         assert_eq!(commit_in_force(&source.current()), Some(first), "what was in force stays");
+    }
+
+    /// Commits with a signature, as these settings have it.
+    async fn sign(dir: &Path, text: &str, settings: &[&str]) {
+        std::fs::write(dir.join("origin/sub/a.yaml"), text).unwrap();
+        let settings: Vec<&str> = settings.iter().flat_map(|setting| ["-c", setting]).collect();
+        git(&dir.join("origin"), &[&settings[..], &["commit", "--quiet", "-S", "-a", "-m", text]].concat()).await;
+    }
+
+    #[tokio::test]
+    async fn only_what_a_named_key_signed_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut source = repository(dir.path()).await;
+        commit(dir.path(), "one").await;
+        source.pull().await.unwrap();
+        for key in ["right", "wrong"] {
+            let made =
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.path().join(key));
+            made.run().await.unwrap();
+        }
+        let public = std::fs::read_to_string(dir.path().join("right.pub")).unwrap();
+        std::fs::write(dir.path().join("signers"), format!("t@example.org {public}")).unwrap();
+        source.signers = Some(dir.path().join("signers"));
+        let key = |name: &str| format!("user.signingkey={}", dir.path().join(name).display());
+        sign(dir.path(), "two", &["gpg.format=ssh", &key("right")]).await;
+        let second = source.pull().await.unwrap();
+        sign(dir.path(), "three", &["gpg.format=ssh", &key("wrong")]).await;
+        assert_eq!(source.pull().await.unwrap_err().kind, FaultKind::Identity);
+
+        // A program that finds every OpenPGP signature good, as a keyring with any key does.
+        let any = dir.path().join("any");
+        let script = "#!/bin/sh\ncat >/dev/null\necho '-----BEGIN PGP SIGNATURE-----'\n\
+                      printf '\\n[GNUPG:] SIG_CREATED \\n[GNUPG:] GOODSIG 1 t\\n[GNUPG:] VALIDSIG 1\\n' >&2\n\
+                      case $* in *--verify*) printf '\\n[GNUPG:] GOODSIG 1 t\\n';; esac\n";
+        std::fs::write(&any, script).unwrap();
+        std::fs::set_permissions(&any, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let program = format!("gpg.program={}", any.display());
+        sign(dir.path(), "four", &["gpg.format=openpgp", &program]).await;
+        git(&source.home.join("repository"), &["config", "gpg.program", any.to_str().unwrap()]).await;
+        assert_eq!(source.pull().await.unwrap_err().kind, FaultKind::Identity);
+        let alone = ["verify-commit", "refs/reeve/source"];
+        assert!(source.git(alone, None).await.is_ok(), "the program would have found it good");
+        assert_eq!(commit_in_force(&source.current()), Some(second), "what was in force stays");
     }
 }

@@ -178,7 +178,7 @@ fn quarter(first: u64) {
         }
         return;
     }
-    let seeds = number("REEVE_SIM_SEEDS").unwrap_or(400);
+    let seeds = number("REEVE_SIM_SEEDS").unwrap_or(2_000);
     (first..seeds).step_by(4).for_each(|seed| drop(play(seed)));
 }
 
