@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::agent::boot::this_boot;
 use crate::agent::source::Source;
 use crate::agent::windows::Windows;
 use crate::agent::{Agent, Settings};
@@ -35,7 +36,7 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
     let resync = args.resync.or(session.config.agent.resync).unwrap_or(Settings::default().resync);
     let windows = Windows { list: session.config.agent.windows.clone(), zone: TimeZone::system() };
     let policies = sources.iter().map(|source| (source.name.clone(), source.reconcile)).collect();
-    let settings = Settings { resync, windows, policies, ..Settings::default() };
+    let settings = Settings { resync, windows, policies, boot: this_boot(), ..Settings::default() };
     let agent = Agent::new(session.world(), ledger, settings);
     tracing::info!(node = %session.config.node, sources = sources.len(), "the agent begins");
     let mut beside = JoinSet::new();
