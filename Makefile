@@ -1,6 +1,6 @@
 # What a person and CI do with this project. Everything that needs a real host is prepared by `setup` and `up`.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down build test lint bench fuzz demo demo-clean fmt schemas clean
+.PHONY: help setup up down build test lint bench fuzz soak demo demo-clean fmt schemas clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -28,6 +28,9 @@ bench: setup ## Measure all that is promised of speed, as root, with a libvirtd 
 
 fuzz: setup ## Fuzz the manifest reader for a minute, with any compiler
 	tests/fuzz/run 60
+
+soak: setup ## Have the agent work for an hour, or for MINUTES, and watch what it holds
+	REEVE_SOAK_MINUTES=$(or $(MINUTES),60) cargo test --locked --test main -- --nocapture agent::soak
 
 demo: up ## Apply samples/quickstart on this machine: a VM and a container that run
 	tests/lab/demo

@@ -174,7 +174,7 @@ impl Agent {
     fn changed(&self, kind: KindName, names: impl Iterator<Item = Name>) {
         let wanted = self.wanted();
         for reference in names.map(|name| Ref::new(kind, name)) {
-            self.touch(kind);
+            self.touch(&reference);
             if wanted.get(&reference).is_some() {
                 self.hint(&reference);
             }

@@ -34,7 +34,7 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.agent.queue().release(&self.keys);
         self.keys.iter().for_each(|key| {
-            self.agent.touch(key.kind);
+            self.agent.touch(key);
             self.agent.hint(key);
         });
     }

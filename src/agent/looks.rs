@@ -2,10 +2,11 @@
 //!
 //! A resource that was asked for at some moment needs a look that began after it. A thousand resources asked for
 //! together share one listing; while one listing is under way, whoever needs a newer one waits for its end and makes
-//! the next. One that the hypervisor told of is looked at alone, while nothing else of its kind was touched.
+//! the next. What was changed is noted by resource, so that a thousand changes make no look at all others worthless. One
+//! that the hypervisor told of, or that was just changed, is looked at alone.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Mutex as Gate;
 
@@ -41,9 +42,35 @@ impl Look {
 #[derive(Default)]
 struct Slot {
     last: Mutex<Option<Arc<Look>>>,
-    /// The latest moment at which something of the kind was changed.
-    touched: Mutex<Moment>,
+    touched: Mutex<Touched>,
     gate: Gate<()>,
+}
+
+impl Slot {
+    fn touched(&self) -> MutexGuard<'_, Touched> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The latest moments at which something of a kind was changed.
+#[derive(Debug, Default)]
+struct Touched {
+    /// Anything of it.
+    all: Moment,
+    /// This one.
+    of: BTreeMap<Name, Moment>,
+}
+
+impl Touched {
+    /// The latest of these.
+    fn latest<'a>(&self, names: impl Iterator<Item = &'a Name>) -> Moment {
+        names.filter_map(|name| self.of.get(name)).copied().fold(self.all, Moment::max)
+    }
+
+    /// Forgets what is in a look that began then.
+    fn seen(&mut self, began: Moment) {
+        self.of.retain(|_, at| *at >= began);
+    }
 }
 
 /// The last look at each kind.
@@ -58,34 +85,44 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// Says that something of a kind was changed, so that an older look no longer serves.
-    pub fn touch(&self, kind: KindName, now: Moment) {
-        if let Some(slot) = self.slots.get(&kind) {
-            let mut touched = slot.touched.lock().unwrap_or_else(PoisonError::into_inner);
-            *touched = (*touched).max(now);
+    /// Says that a resource was changed, so that an older look no longer serves for it.
+    pub fn touch(&self, reference: &Ref, now: Moment) {
+        if let Some(slot) = self.slots.get(&reference.kind) {
+            let mut touched = slot.touched();
+            let at = touched.of.entry(reference.name.clone()).or_default();
+            *at = (*at).max(now);
         }
     }
 
-    /// One resource alone, looked at now, when the last look at its kind holds for all others.
+    /// Says that anything may have been changed.
+    pub fn touch_all(&self, now: Moment) {
+        for slot in self.slots.values() {
+            let mut touched = slot.touched();
+            touched.all = touched.all.max(now);
+        }
+    }
+
+    /// One resource alone, looked at now, unless its kind has to be looked at anyway.
     pub async fn alone(&self, reference: &Ref, world: &World, catalog: &Catalog) -> Option<Observed<Live>> {
         let slot = self.slots.get(&reference.kind)?;
-        let touched = *slot.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let touched = slot.touched().all;
         let last = slot.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         last.filter(|look| look.found.is_ok() && look.began > touched)?;
         observe_one(world, catalog, reference).await
     }
 
-    /// A look at a kind that began after `since` and after the kind was last touched; and whether the kind
+    /// A look at a kind that began after `since` and after any of these were last touched; and whether the kind
     /// could not be read before and now can.
-    pub async fn after(
+    pub async fn after<'a>(
         &self,
         kind: KindName,
+        names: impl Iterator<Item = &'a Name>,
         since: Moment,
         world: &World,
         catalog: &Catalog,
     ) -> Option<(Arc<Look>, bool)> {
         let slot = self.slots.get(&kind)?;
-        let since = since.max(*slot.touched.lock().unwrap_or_else(PoisonError::into_inner));
+        let since = since.max(slot.touched().latest(names));
         let last = || slot.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let serves = |look: &Option<Arc<Look>>| look.clone().filter(|look| look.began > since);
         if let Some(look) = serves(&last()) {
@@ -104,6 +141,7 @@ impl Looks {
         };
         let again = found.is_ok() && before.is_some_and(|look| look.found.is_err());
         let look = Arc::new(Look { began, found });
+        slot.touched().seen(began);
         *slot.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.clone());
         Some((look, again))
     }

@@ -43,11 +43,12 @@ use self::source::sync::Sources;
 use self::wanted::Wanted;
 use self::windows::Windows;
 use crate::base::{Disruption, Fault};
+use crate::engine::events::Retention;
 use crate::engine::observe::observe;
 use crate::engine::publish::StatusRecord;
 use crate::engine::records::Ledger;
 use crate::kinds::vm::Reconcile;
-use crate::kinds::{KindName, Options, Ref, World};
+use crate::kinds::{Options, Ref, World};
 use crate::plan::make::{Goal, make};
 use crate::plan::model::Plan;
 use crate::store::{ChangeStream, keys};
@@ -67,6 +68,8 @@ pub struct Settings {
     pub policies: BTreeMap<String, Reconcile>,
     /// The boot of the node, when guests shall start in their turns after a new one.
     pub boot: Option<String>,
+    /// How much of what happened is kept.
+    pub retention: Retention,
     /// Where chance comes from.
     pub seed: u64,
 }
@@ -83,6 +86,7 @@ impl Default for Settings {
             windows,
             policies,
             boot: None,
+            retention: Retention::default(),
             seed: fastrand::u64(..),
         }
     }
@@ -218,9 +222,9 @@ impl Agent {
         self.0.news.notify_one();
     }
 
-    /// Says that something of a kind was changed by someone else.
-    pub fn touch(&self, kind: KindName) {
-        self.0.looks.touch(kind, self.0.world.clock.elapsed());
+    /// Says that a resource was changed by someone else.
+    pub fn touch(&self, reference: &Ref) {
+        self.0.looks.touch(reference, self.0.world.clock.elapsed());
     }
 
     /// Asks for a look at everything, and for what sources have now; gives the number of the asking.
@@ -235,7 +239,7 @@ impl Agent {
         // What nobody told of is found now or never.
         self.world().vms.reread();
         let wanted = self.wanted();
-        KindName::ALL.iter().for_each(|kind| self.touch(*kind));
+        self.0.looks.touch_all(self.0.world.clock.elapsed());
         wanted.all().for_each(|reference| self.hint(&reference));
     }
 

@@ -14,11 +14,13 @@ use super::work::{WHO, work};
 use crate::base::{Disruption, Fault};
 use crate::engine::overrides::records;
 use crate::engine::recover::Unfinished;
-use crate::kinds::{KindName, Ref};
+use crate::kinds::Ref;
 use crate::store::{Error, Revision, keys};
 
 /// How long the store's trouble is slept over.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether more is kept of what happened than shall be.
+const TIDYING: Duration = Duration::from_secs(60);
 
 impl Agent {
     /// Runs until it is told to stop and the steps that have begun are finished.
@@ -31,6 +33,7 @@ impl Agent {
                 never = self.follow_overrides() => match never {},
                 never = self.resync() => match never {},
                 never = self.follow_turns() => match never {},
+                never = self.tidy() => match never {},
             }
         };
         tokio::select! {
@@ -122,8 +125,9 @@ impl Agent {
 
     pub(super) fn ask_for(&self, changed: &BTreeSet<Ref>) {
         let wanted = self.wanted();
-        let kinds: BTreeSet<KindName> = changed.iter().map(|r| r.kind).collect();
-        kinds.into_iter().for_each(|kind| self.touch(kind));
+        for reference in changed {
+            self.touch(reference);
+        }
         for reference in changed {
             self.urge(reference);
             wanted.users(reference).iter().for_each(|user| self.hint(user));
@@ -160,6 +164,16 @@ impl Agent {
             self.ask_for(&changed);
         }
         Err(Error::Closed)
+    }
+
+    /// Lets go of events that are old or too many.
+    async fn tidy(&self) -> std::convert::Infallible {
+        loop {
+            if let Err(fault) = self.ledger().trim_events(self.0.settings.retention).await {
+                tracing::error!(%fault, "old events stay");
+            }
+            self.world().clock.sleep(TIDYING).await;
+        }
     }
 
     /// Asks for everything now and then, and when a window opens.

@@ -94,7 +94,10 @@ async fn look(
     }
     for kind in kinds {
         let since = if kind == own { since } else { old };
-        let Some((look, again)) = agent.0.looks.after(kind, since, world, &wanted.set.catalog).await else { continue };
+        let names = order.iter().filter(|r| r.kind == kind).map(|r| &r.name);
+        let Some((look, again)) = agent.0.looks.after(kind, names, since, world, &wanted.set.catalog).await else {
+            continue;
+        };
         if again {
             wanted.all().filter(|r| r.kind == kind).for_each(|r| agent.urge(&r));
         }
@@ -210,11 +213,14 @@ async fn carry_out(told: &Told<'_>, plan: &Plan, step: &Step) -> Result<Verdict,
     told.publish(Some(step), Stage::Working).await?;
     agent.notes().leftovers.insert(key.clone());
     let ending = run(agent, wanted, live, plan).await;
-    agent.touch(key.kind);
+    agent.touch(key);
     match ending {
         Some(Ending::Done | Ending::Waits(_)) => {
             agent.counters().changed();
-            agent.notes().tried.insert(key.clone(), plan.hash.clone());
+            let mut notes = agent.notes();
+            notes.tried.insert(key.clone(), plan.hash.clone());
+            notes.told.insert(key.clone());
+            drop(notes);
             wanted.users(key).iter().for_each(|user| agent.urge(user));
             Ok(Verdict::After(AGAIN))
         }
@@ -282,7 +288,7 @@ async fn remove(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>) -> Result<V
     told.publish(Some(step), Stage::Working).await?;
     agent.notes().leftovers.insert(key.clone());
     let ending = run(agent, wanted, &live, &plan.only(key)).await;
-    agent.touch(key.kind);
+    agent.touch(key);
     if let Some(Ending::Failed(fault)) = ending {
         // The tombstone may be there already; then the delete is finished and not planned again.
         agent.notes().deleting.insert(key.clone());
@@ -305,7 +311,7 @@ async fn finish_delete(agent: &Agent, job: &Job<Ref>) -> Result<Verdict, Fault> 
     let live = LiveState::empty(agent.world().node.clone(), agent.world().clock.now());
     let uids = BTreeMap::new();
     let failed = recover::finish_deletes(&run_of(agent, &wanted, &live, &uids), &unfinished).await;
-    agent.touch(key.kind);
+    agent.touch(key);
     if let Some(fault) = failed.into_values().next() {
         return Err(fault.context(format!("cannot finish the delete of {key}")));
     }

@@ -191,7 +191,7 @@ impl Node for Agent {
 
     fn changed(&self, what: &[Ref]) {
         for reference in what {
-            self.touch(reference.kind);
+            self.touch(reference);
             self.hint(reference);
         }
     }

@@ -11,6 +11,7 @@ use crate::agent::source::Source;
 use crate::agent::source::git::Git;
 use crate::agent::windows::Window;
 use crate::base::Name;
+use crate::engine::events::Retention;
 use crate::kinds::Reach;
 use crate::kinds::vm::Reconcile;
 
@@ -31,9 +32,30 @@ pub struct ConfigFile {
     pub hypervisor: Option<String>,
     /// The container runtime's address, such as `lxc:/var/lib/lxc`.
     pub containers: Option<String>,
+    /// How much of what happened is kept.
+    #[serde(default)]
+    pub events: EventsFile,
     /// What the agent does.
     #[serde(default)]
     pub agent: AgentFile,
+}
+
+/// What can stand below `events`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventsFile {
+    /// How many are kept, the newest.
+    pub keep: Option<u32>,
+    /// For how many days.
+    pub days: Option<u32>,
+}
+
+impl EventsFile {
+    fn retention(&self) -> Retention {
+        let usual = Retention::default();
+        let age = self.days.map_or(usual.age, |days| Duration::from_secs(u64::from(days) * 24 * 3600));
+        Retention { keep: self.keep.map_or(usual.keep, |keep| keep as usize), age }
+    }
 }
 
 /// What can stand below `agent`.
@@ -149,6 +171,8 @@ pub struct Config {
     pub hypervisor: Option<String>,
     /// The container runtime's address, when not at the default place.
     pub containers: Option<String>,
+    /// How much of what happened is kept.
+    pub retention: Retention,
     /// What the agent does.
     pub agent: AgentConfig,
 }
@@ -161,7 +185,7 @@ impl Config {
             None if Path::new(FILE).exists() => parse(Path::new(FILE))?,
             None => ConfigFile::default(),
         };
-        let ConfigFile { data_dir, node, parallel, hypervisor, containers, agent } = file;
+        let ConfigFile { data_dir, node, parallel, hypervisor, containers, events, agent } = file;
         let data_dir = global.data_dir.clone().or(data_dir).unwrap_or_else(|| DATA_DIR.into());
         let active = agent.sources.iter().filter(|source| !source.suspend);
         let sources: std::result::Result<Vec<Source>, String> = active.map(|s| s.source(&data_dir)).collect();
@@ -174,6 +198,7 @@ impl Config {
             parallel: usize::from(parallel.unwrap_or(8)).clamp(1, 64),
             hypervisor,
             containers,
+            retention: events.retention(),
             agent: AgentConfig {
                 sources: sources.map_err(|why| {
                     CliError::with_help(
@@ -227,7 +252,7 @@ fn parse(path: &Path) -> Result<ConfigFile> {
     let bad = |why: String| {
         CliError::with_help(
             format!("the configuration {} cannot be read: {why}", path.display()),
-            "its fields are dataDir, node, parallel, hypervisor, containers and agent (sources, resync, windows)",
+            "its fields are dataDir, node, parallel, hypervisor, containers, events (keep, days) and agent (sources, resync, windows)",
         )
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;

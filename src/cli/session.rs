@@ -121,7 +121,12 @@ impl Session {
             let dir = self.store_dir();
             let opened = blocking(move || Embedded::open(&dir, Options::default(), Arc::new(SystemClock))).await?;
             let error = match opened {
-                Ok(store) => return Ok(Ledger::new(Arc::new(store) as Arc<dyn Store>, Arc::new(SystemClock))),
+                Ok(store) => {
+                    let ledger = Ledger::new(Arc::new(store) as Arc<dyn Store>, Arc::new(SystemClock));
+                    // What happens here is kept by who changes something.
+                    ledger.trim_events(self.config.retention).await?;
+                    return Ok(ledger);
+                }
                 Err(error) => error,
             };
             let store::Error::Locked { holder, .. } = &error else { return Err(Fault::from(error).into()) };

@@ -15,6 +15,7 @@
 
 pub mod boots;
 pub mod crash;
+pub mod events;
 pub mod execute;
 pub mod journal;
 pub mod kept;

@@ -13,7 +13,7 @@ use super::sources::Suspension;
 use crate::base::{Clock, Fault, FaultKind, Name, Uid};
 use crate::kinds::{Catalog, KindName, Metadata, Places, Ref, Resource};
 use crate::plan::live::{Accepted, LiveState};
-use crate::store::records::{EventRecord, JournalRecord, ManifestRecord, Record, Tombstone};
+use crate::store::records::{JournalRecord, ManifestRecord, Record, Tombstone};
 use crate::store::{Entry, Error, Op, Store, Txn, keys};
 
 /// Where a manifest's record keeps the commit that last changed it.
@@ -294,6 +294,11 @@ impl Ledger {
         self.write(self.waiting(None)).await
     }
 
+    /// Has something written with the next write.
+    pub(super) fn add_later(&self, op: Op) {
+        self.open().push(op);
+    }
+
     fn open(&self) -> MutexGuard<'_, Vec<Op>> {
         self.later.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -305,7 +310,7 @@ impl Ledger {
         ops
     }
 
-    async fn write(&self, ops: Vec<Op>) -> Result<(), Fault> {
+    pub(super) async fn write(&self, ops: Vec<Op>) -> Result<(), Fault> {
         let mut ops = ops.into_iter().peekable();
         while ops.peek().is_some() {
             let txn = Txn { ops: ops.by_ref().take(BATCH).collect(), ..Txn::new() };
@@ -314,49 +319,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Notes that something happened.
-    pub async fn event(
-        &self,
-        resource: &Ref,
-        who: &str,
-        what: &str,
-        why: &str,
-        plan: Option<&str>,
-    ) -> Result<(), Fault> {
-        self.event_later(resource, who, what, why, plan)?;
-        self.settle().await
-    }
-
-    /// Notes that something happened, with the next write.
-    pub fn event_later(
-        &self,
-        resource: &Ref,
-        who: &str,
-        what: &str,
-        why: &str,
-        plan: Option<&str>,
-    ) -> Result<(), Fault> {
-        let at = self.clock.now();
-        let mut record = EventRecord::new(at, &resource.to_string(), who, what, why);
-        record.plan_hash = plan.map(str::to_owned);
-        let op = put(&keys::event(at, uuid::Uuid::new_v4()), &record)?;
-        self.open().push(op);
-        Ok(())
-    }
-
-    /// Every event, oldest first.
-    pub async fn events(&self) -> Result<Vec<EventRecord>, Fault> {
-        let entries = self.store.list(&keys::events()).await?.entries;
-        entries.iter().map(|e| EventRecord::read(e).map_err(|e| Fault::other(chain(&e)))).collect()
-    }
-
     /// The time, by the engine's clock.
     pub fn now(&self) -> jiff::Timestamp {
         self.clock.now()
     }
 }
 
-fn put(key: &str, record: &impl Record) -> Result<Op, Fault> {
+pub(super) fn put(key: &str, record: &impl Record) -> Result<Op, Fault> {
     Ok(Op::Put { key: key.into(), value: written(record)?.into() })
 }
 
@@ -383,7 +352,7 @@ fn typed(reference: &Ref, record: &ManifestRecord) -> Result<Resource, Fault> {
     Ok(Resource { meta, spec, places: Places::default() })
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -50,6 +50,11 @@ impl Agent {
         Self(command.spawn().unwrap())
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Asks it to end, and gives its exit status.
     pub fn end(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.0);

@@ -6,6 +6,7 @@ use reeve::agent::windows::Window;
 use reeve::base::{Disruption, FaultKind, Size};
 use reeve::drivers::guest::Stop;
 use reeve::drivers::guest::fake::Trouble;
+use reeve::engine::events::Retention;
 use reeve::engine::publish::Aspect;
 use reeve::kinds::vm::Reconcile;
 use serde_json::json;
@@ -27,15 +28,46 @@ fn what_is_wanted_is_made_in_order_and_told() {
 #[test]
 fn an_idle_agent_changes_and_writes_nothing() {
     let mut stage = Stage::new(2);
-    (0..5).for_each(|n| drop(stage.say(&format!("vm/a{n}"), guest(100, &["root"]))));
+    (0..40).for_each(|n| drop(stage.say(&format!("vm/a{n}"), guest(100, &["root"]))));
     stage.begin();
     stage.seconds(60);
+    assert!(stage.plan().is_empty());
     let revision = stage.revision();
     stage.guests.forget_calls();
     stage.seconds(3_600);
     assert_eq!(stage.guests.calls(), Vec::<String>::new());
     assert_eq!(stage.revision(), revision, "nothing was written");
     assert!(stage.agent.counters().read().looked > 50, "it did look");
+}
+
+#[test]
+fn what_was_just_changed_is_looked_at_alone() {
+    let mut stage = Stage::new(35);
+    let vm = stage.say("vm/a", guest(100, &["root"]));
+    stage.begin();
+    stage.seconds(5);
+    let before = stage.chaos.listings();
+    stage.say("vm/a", guest(200, &["root"]));
+    stage.seconds(5);
+    assert_eq!((stage.weight("a"), stage.odd(&vm)), (200, Vec::new()));
+    assert_eq!(stage.chaos.listings(), before + 1, "one look before the change, and none at all machines after it");
+}
+
+#[test]
+fn old_events_and_those_that_are_too_many_go() {
+    let mut stage = Stage::new(34);
+    stage.settings.retention = Retention { keep: 40, age: Duration::from_secs(3_600) };
+    let (vm, other) = (stage.say("vm/a", guest(1, &[])), stage.say("vm/b", guest(1, &[])));
+    stage.begin();
+    for n in 0..20 {
+        stage.seconds(5);
+        stage.say("vm/a", guest(10 + n, &[]));
+    }
+    stage.seconds(70);
+    assert_eq!(stage.events(&vm), ["updated"; 4], "a tenth of 40");
+    assert_eq!(stage.events(&other), ["created"], "one that changes often hides no other");
+    stage.seconds(3_600);
+    assert_eq!((stage.events(&vm), stage.events(&other)), (Vec::new(), Vec::new()));
 }
 
 #[test]

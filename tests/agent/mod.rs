@@ -7,4 +7,5 @@ mod real_full_disk;
 mod real_libvirtd;
 mod real_node;
 mod sim;
+mod soak;
 mod stage;

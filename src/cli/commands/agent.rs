@@ -36,7 +36,9 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
     let resync = args.resync.or(session.config.agent.resync).unwrap_or(Settings::default().resync);
     let windows = Windows { list: session.config.agent.windows.clone(), zone: TimeZone::system() };
     let policies = sources.iter().map(|source| (source.name.clone(), source.reconcile)).collect();
-    let settings = Settings { resync, windows, policies, boot: this_boot(), ..Settings::default() };
+    let retention = session.config.retention;
+    let boot = this_boot();
+    let settings = Settings { resync, windows, policies, boot, retention, ..Settings::default() };
     let agent = Agent::new(session.world(), ledger, settings);
     tracing::info!(node = %session.config.node, sources = sources.len(), "the agent begins");
     let mut beside = JoinSet::new();

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-pub use self::observe::{is_here, volumes};
+pub use self::observe::{is_here, volumes, volumes_named};
 pub use self::spec::{Content, StorageSpec, StorageState};
 use crate::base::{Fault, FaultKind, Mark, Name, Place};
 use crate::drivers::storage::{self as drivers, Usage};

@@ -113,7 +113,29 @@ fn lost(world: &World, name: &Name, why: &str) -> Fault {
 
 /// Every volume on a storage; none when the storage was not set up yet, an error when it cannot be known.
 pub async fn volumes(world: &World, scope: &Scope<'_>, name: &Name) -> Result<Vec<VolumeInfo>, Fault> {
-    let listed = match tokio::time::timeout(DEADLINE, world.storage(scope, name)?.list()).await {
+    let storage = world.storage(scope, name)?;
+    told(world, name, storage.list()).await
+}
+
+/// These volumes of a storage; those that are not there are left out.
+pub async fn volumes_named(
+    world: &World,
+    scope: &Scope<'_>,
+    name: &Name,
+    wanted: &[&str],
+) -> Result<Vec<VolumeInfo>, Fault> {
+    let storage = world.storage(scope, name)?;
+    let looks = join_all(wanted.iter().map(|volume| storage.find(volume)));
+    told(world, name, async { looks.await.into_iter().filter_map(Result::transpose).collect() }).await
+}
+
+/// What a storage says of its volumes, within its time.
+async fn told(
+    world: &World,
+    name: &Name,
+    look: impl Future<Output = Result<Vec<VolumeInfo>, Fault>>,
+) -> Result<Vec<VolumeInfo>, Fault> {
+    let listed = match tokio::time::timeout(DEADLINE, look).await {
         Ok(listed) => listed,
         Err(_) => {
             let message = format!("storage/{name} did not answer within {} s", DEADLINE.as_secs());

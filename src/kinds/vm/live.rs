@@ -71,7 +71,7 @@ impl Oddities {
 /// Every machine of the hypervisor that can have a name here.
 pub(super) async fn observe(world: &World, scope: &Scope<'_>) -> Result<BTreeMap<Name, Observed<VmLive>>, Fault> {
     let domains = world.vms.list().await?;
-    let volumes = Volumes::read(world, scope, domains.values().flatten()).await;
+    let volumes = Volumes::all(world, scope, domains.values().flatten()).await;
     let networks = scope.catalog().view(Networks::find);
     let mut found = BTreeMap::new();
     for (name, domain) in domains {
@@ -92,7 +92,7 @@ pub(super) async fn observe(world: &World, scope: &Scope<'_>) -> Result<BTreeMap
 /// One machine alone.
 pub(super) async fn observe_one(world: &World, scope: &Scope<'_>, name: &Name) -> Result<Observed<VmLive>, Fault> {
     let Some(domain) = world.vms.find(name.as_str()).await? else { return Ok(Observed::Absent) };
-    let volumes = Volumes::read(world, scope, std::iter::once(&domain)).await;
+    let volumes = Volumes::of(world, scope, &domain).await;
     let networks = scope.catalog().view(Networks::find);
     Ok(See { world, scope, volumes: &volumes, networks: &networks }.known(&domain))
 }
@@ -101,21 +101,38 @@ pub(super) async fn observe_one(world: &World, scope: &Scope<'_>, name: &Name) -
 struct Volumes(BTreeMap<Name, Result<HashMap<String, VolumeInfo>, String>>);
 
 impl Volumes {
-    async fn read(world: &World, scope: &Scope<'_>, domains: impl Iterator<Item = &Domain>) -> Self {
-        let used: BTreeSet<&Name> = domains.flat_map(own_storages).collect();
-        let mut sizes = BTreeMap::new();
+    /// All that there are, since many machines are looked at.
+    async fn all(world: &World, scope: &Scope<'_>, domains: impl Iterator<Item = &Domain>) -> Self {
+        let used: BTreeSet<&Name> = domains.flat_map(own_volumes).map(|(storage, _)| storage).collect();
+        let mut known = Self(BTreeMap::new());
         for name in used {
-            let listed = storage::volumes(world, scope, name).await;
-            let listed = listed.map(|volumes| volumes.into_iter().map(|v| (v.name.clone(), v)).collect());
-            let listed = listed.map_err(|e| format!("the disks on storage/{name} cannot be read: {}", e.message));
-            sizes.insert(name.clone(), listed);
+            known.put(name, storage::volumes(world, scope, name).await);
         }
-        Self(sizes)
+        known
+    }
+
+    /// Those of one machine.
+    async fn of(world: &World, scope: &Scope<'_>, domain: &Domain) -> Self {
+        let mut used: BTreeMap<&Name, Vec<&str>> = BTreeMap::new();
+        for (storage, volume) in own_volumes(domain) {
+            used.entry(storage).or_default().extend(volume);
+        }
+        let mut known = Self(BTreeMap::new());
+        for (name, volumes) in used {
+            known.put(name, storage::volumes_named(world, scope, name, &volumes).await);
+        }
+        known
+    }
+
+    fn put(&mut self, storage: &Name, found: Result<Vec<VolumeInfo>, Fault>) {
+        let found = found.map(|volumes| volumes.into_iter().map(|v| (v.name.clone(), v)).collect());
+        let found = found.map_err(|e| format!("the disks on storage/{storage} cannot be read: {}", e.message));
+        self.0.insert(storage.clone(), found);
     }
 
     /// Why a machine's disks are not known.
     fn unknown(&self, domain: &Domain) -> Option<String> {
-        let storage = own_storages(domain).find_map(|s| self.0.get(s)?.as_ref().err().cloned());
+        let storage = own_volumes(domain).find_map(|(s, _)| self.0.get(s)?.as_ref().err().cloned());
         let volume = || {
             let mut origins = domain.record.iter().flat_map(|r| r.disks.values()).filter(|o| o.resource.is_none());
             origins.find_map(|o| self.find(o.storage.as_ref()?, o.volume.as_deref()?)?.problem.clone())
@@ -128,10 +145,10 @@ impl Volumes {
     }
 }
 
-/// The storages that keep a machine's own disks.
-fn own_storages(domain: &Domain) -> impl Iterator<Item = &Name> {
-    let origins = domain.record.iter().flat_map(|r| r.disks.iter());
-    origins.filter(|(_, o)| o.resource.is_none()).filter_map(|(_, o)| o.storage.as_ref())
+/// Where a machine's own disks are: the storage, and the volume there.
+fn own_volumes(domain: &Domain) -> impl Iterator<Item = (&Name, Option<&str>)> {
+    let origins = domain.record.iter().flat_map(|r| r.disks.values()).filter(|o| o.resource.is_none());
+    origins.filter_map(|o| Some((o.storage.as_ref()?, o.volume.as_deref())))
 }
 
 /// Which Network a link belongs to.

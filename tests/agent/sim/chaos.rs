@@ -35,6 +35,7 @@ struct State {
     /// By volume: how much of the storage's log there was when a machine's record first had it.
     attached: BTreeMap<String, usize>,
     violations: Vec<String>,
+    listings: usize,
     trace: Vec<String>,
 }
 
@@ -67,6 +68,7 @@ impl Chaos {
             owners: BTreeMap::new(),
             attached: BTreeMap::new(),
             violations: Vec::new(),
+            listings: 0,
             trace: Vec::new(),
         };
         Self { clock, state: Mutex::new(state) }
@@ -98,6 +100,11 @@ impl Chaos {
         for volume in record.disks.values().filter_map(|origin| origin.volume.clone()) {
             state.attached.entry(volume).or_insert(since);
         }
+    }
+
+    /// How often all machines were listed.
+    pub fn listings(&self) -> usize {
+        self.state.lock().unwrap().listings
     }
 
     /// What must never happen and did.
@@ -219,6 +226,7 @@ impl VmDriver for ChaosVms {
     }
 
     async fn list(&self) -> Result<BTreeMap<String, Result<Domain, Fault>>, Fault> {
+        self.chaos.state.lock().unwrap().listings += 1;
         let (trouble, yields) = self.chaos.roll();
         pauses(yields).await;
         match trouble {
