@@ -170,7 +170,7 @@ mod tests {
         assert!(turns.ended(&a, true, seconds(2)) && turns.ended(&b, false, seconds(3)));
         assert!(!turns.ended(&a, true, seconds(4)), "it had its turn");
         assert_eq!(turns.advance(seconds(7)), (Vec::new(), Some(seconds(8))));
-        assert_eq!(turns.advance(seconds(8)).0, [c.clone()]);
+        assert_eq!(turns.advance(seconds(8)).0, std::slice::from_ref(&c));
         assert!(!turns.waits(&c));
     }
 
