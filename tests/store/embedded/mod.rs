@@ -5,6 +5,7 @@ mod disk;
 mod faults;
 mod kill;
 mod model;
+mod power;
 mod reopen;
 mod view;
 
