@@ -4,6 +4,7 @@
 //! triggers   files, store, guests, timer  -> only say "look at this key"
 //! queue      when, how often, how much at once
 //! work       key -> state -> plan -> execute -> conditions: the spine, for one resource
+//! boot       the turns in which guests start when the node has booted
 //! run        the loops that turn it all, until told to stop; overrides: what is for a while other than declared
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! [`Agent`] is a handle that can be cloned; whoever serves requests (a socket, a test) holds one.
 
 mod balloons;
+pub mod boot;
 pub mod counters;
 mod guests;
 pub mod hold;
@@ -33,6 +35,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use self::boot::Turns;
 use self::counters::Counters;
 use self::looks::Looks;
 use self::queue::{Limits, Queue};
@@ -63,6 +66,8 @@ pub struct Settings {
     pub windows: Windows,
     /// By source: what is done about differences of the resources that came from it; elsewhere they are removed.
     pub policies: BTreeMap<String, Reconcile>,
+    /// The boot of the node, when guests shall start in their turns after a new one.
+    pub boot: Option<String>,
     /// How much of what happened is kept.
     pub retention: Retention,
     /// Where chance comes from.
@@ -80,6 +85,7 @@ impl Default for Settings {
             allow: Disruption::Live,
             windows,
             policies,
+            boot: None,
             retention: Retention::default(),
             seed: fastrand::u64(..),
         }
@@ -103,6 +109,9 @@ struct Core {
     wanted: RwLock<Arc<Wanted>>,
     looks: Looks,
     notes: Mutex<Notes>,
+    /// The turns in which guests start, and that one of them may have ended.
+    turns: Mutex<Turns>,
+    turned: Notify,
     stop: AtomicBool,
     counters: Counters,
 }
@@ -172,6 +181,8 @@ impl Agent {
             wanted: RwLock::default(),
             looks: Looks::default(),
             notes: Mutex::default(),
+            turns: Mutex::default(),
+            turned: Notify::new(),
             stop: AtomicBool::new(false),
             counters: Counters::default(),
         }))
@@ -298,6 +309,10 @@ impl Agent {
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.0.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stopping(&self) -> bool {

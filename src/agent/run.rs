@@ -32,6 +32,7 @@ impl Agent {
                 never = self.follow(revision) => match never {},
                 never = self.follow_overrides() => match never {},
                 never = self.resync() => match never {},
+                never = self.follow_turns() => match never {},
                 never = self.tidy() => match never {},
             }
         };
@@ -45,6 +46,7 @@ impl Agent {
     /// Reads what is wanted and what a crash left, and asks for all of it.
     async fn begin(&self) -> Result<Revision, Fault> {
         let revision = self.read_all().await?;
+        self.order_starts().await?;
         let unfinished = Unfinished::read(self.ledger()).await?;
         {
             let mut notes = self.notes();

@@ -24,7 +24,8 @@ use crate::kinds::vm::Reconcile;
 use crate::kinds::{KindName, Progress, Ref, Scope};
 use crate::plan::live::{Known, LiveState};
 use crate::plan::make::{Goal, belongs, make};
-use crate::plan::model::{Action, Plan, Readiness, Step};
+use crate::plan::model::{Action, Moves, Plan, Readiness, Step};
+use crate::plan::turns;
 
 /// Who the agent is in events.
 pub const WHO: &str = "agent";
@@ -52,6 +53,9 @@ pub async fn work(agent: &Agent, job: &Job<Ref>) -> Verdict {
         (notes.deleting.contains(key), notes.pruned().contains(key))
     };
     let wanted = agent.wanted();
+    if done != (false, false) || wanted.get(key).is_none() {
+        agent.had_turn(key, false);
+    }
     let result = match done {
         (true, _) => finish_delete(agent, job).await,
         (_, true) => remove(agent, job, &wanted).await,
@@ -109,6 +113,7 @@ async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>, alone: bool)
     let key = &job.key;
     let policy = policy(agent, wanted, key);
     if policy == Reconcile::Suspend {
+        agent.had_turn(key, false);
         return Ok(Verdict::Done);
     }
     let order = wanted.closure(key);
@@ -117,6 +122,7 @@ async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>, alone: bool)
     let options = agent.options();
     let plan = make(&Goal { catalog, order: &order, remove: &[], options }, &live);
     let Some(step) = plan.steps.iter().find(|s| s.resource == *key) else {
+        agent.had_turn(key, false);
         return unchanged(agent, key, wanted, &live).await;
     };
     let step = &held(step, policy);
@@ -133,9 +139,21 @@ async fn bring(agent: &Agent, job: &Job<Ref>, wanted: &Arc<Wanted>, alone: bool)
             agent.notes().tried.remove(key);
             told.publish(Some(step), Stage::Settled).await?;
             let unknown = order.iter().any(|r| matches!(live.get(r), Known::Unknown(_)));
+            if !unknown {
+                agent.had_turn(key, false);
+            }
             Ok(if unknown { Verdict::Retry } else { Verdict::Done })
         }
-        Readiness::Ready | Readiness::Partly(_) => carry_out(&told, &plan.only(key), step).await,
+        Readiness::Ready | Readiness::Partly(_) => {
+            let starts = turns::moves(step, &live, options) == Some(Moves::Start);
+            if starts && agent.waits_for_turn(key) {
+                told.publish(Some(step), Stage::WaitsForTurn).await?;
+                return Ok(Verdict::Done);
+            }
+            let verdict = carry_out(&told, &plan.only(key), step).await;
+            agent.had_turn(key, starts && matches!(verdict, Ok(Verdict::After(_))));
+            verdict
+        }
     }
 }
 
@@ -356,7 +374,7 @@ impl Told<'_> {
     async fn publish(&self, step: Option<&Step>, stage: Stage) -> Result<(), Fault> {
         let Self { agent, key, wanted, live } = *self;
         let invalid = agent.notes().invalid(key);
-        let busy = matches!(stage, Stage::Working | Stage::Waits(_));
+        let busy = matches!(stage, Stage::Working | Stage::Waits(_) | Stage::WaitsForTurn);
         let class = step.map(|s| s.disruption).unwrap_or_default();
         let window = agent.0.settings.windows.words(class, agent.world().clock.now());
         let (invalid, window) = (invalid.as_deref(), window.as_deref());

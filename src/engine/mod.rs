@@ -5,6 +5,7 @@
 //! observe   the world -> LiveState, all kinds at once, each with a deadline
 //! execute   Plan -> Outcome per resource: bounded parallelism, journal around every outside effect
 //! publish   what is known -> conditions, in the store
+//! boots     which boot of the node guests were started in order for
 //! picture   all of it at one moment, for whoever shows it
 //! overrides single fields that are for a while not as their manifests say
 //! recover   what a crash left: open intents, deletes that were begun
@@ -12,6 +13,7 @@
 //! request   what a person asks of one resource: its power, its adoption; kept: the volumes, and which is an orphan
 //! ```
 
+pub mod boots;
 pub mod crash;
 pub mod events;
 pub mod execute;

@@ -100,6 +100,8 @@ pub enum Stage {
     Working,
     /// It waits for another resource.
     Waits(Ref),
+    /// Its turn to start is still to come.
+    WaitsForTurn,
     /// It failed, and will be tried again.
     Failed(String),
 }
@@ -151,6 +153,9 @@ fn progressing(view: &View<'_>) -> Said {
         Stage::Settled => (Aspect::Progressing, Truth::False, "Settled", String::new()),
         Stage::Working => yes("Working", view.step.map(|s| s.reason.clone()).unwrap_or_default()),
         Stage::Waits(other) => yes("WaitsForReference", format!("{other} comes first")),
+        Stage::WaitsForTurn => {
+            yes("WaitsForTurn", "the node has booted, and guests with a lower startup.order start first".into())
+        }
         Stage::Failed(_) => yes("Retrying", "it is tried again, after a longer time at each failure".into()),
     }
 }

@@ -40,7 +40,7 @@ fn turn(moves: Moves, startup: &Value) -> Turn {
 }
 
 /// Whether a step starts or stops a guest.
-fn moves(step: &Step, live: &LiveState, options: Options) -> Option<Moves> {
+pub fn moves(step: &Step, live: &LiveState, options: Options) -> Option<Moves> {
     let guest = matches!(step.resource.kind, KindName::VirtualMachine | KindName::Container);
     if !guest || matches!(step.readiness, Readiness::Blocked(_) | Readiness::Pending(_)) {
         return None;

@@ -10,7 +10,7 @@
 //! tombstones/<kind>/<name>/<uid>   what was deleted, and why            records::Tombstone
 //! events/<microseconds>/<id>       what happened, in order of time      records::EventRecord
 //! journal/<id>                     what is being done outside           records::JournalRecord
-//! meta/<name>                      facts about the store itself
+//! meta/<name>                      facts about the store itself, and about the node (`boot`)
 //! ```
 //!
 //! A segment is any text: what would break the layout (`/`, `%`, control characters) is percent-encoded, so two different

@@ -1,5 +1,6 @@
 //! The agent: its core on a virtual clock, against fakes; the command as a process, against fakes and for real.
 
+mod boot;
 pub mod command;
 mod core;
 mod real_full_disk;

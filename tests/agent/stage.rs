@@ -110,6 +110,11 @@ impl Stage {
         self.flag.set();
     }
 
+    /// Kills the agent.
+    pub fn halt(&mut self) {
+        self.running = None;
+    }
+
     /// Lets time pass up to `until`; true when the agent ended by itself.
     pub fn pass(&mut self, until: Duration) -> bool {
         self.steps(until, u64::MAX)

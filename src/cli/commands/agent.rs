@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::agent::boot::this_boot;
 use crate::agent::source::Source;
 use crate::agent::windows::Windows;
 use crate::agent::{Agent, Settings};
@@ -36,7 +37,8 @@ pub async fn run(session: &Session, args: &AgentArgs) -> Result {
     let windows = Windows { list: session.config.agent.windows.clone(), zone: TimeZone::system() };
     let policies = sources.iter().map(|source| (source.name.clone(), source.reconcile)).collect();
     let retention = session.config.retention;
-    let settings = Settings { resync, windows, policies, retention, ..Settings::default() };
+    let boot = this_boot();
+    let settings = Settings { resync, windows, policies, boot, retention, ..Settings::default() };
     let agent = Agent::new(session.world(), ledger, settings);
     tracing::info!(node = %session.config.node, sources = sources.len(), "the agent begins");
     let mut beside = JoinSet::new();
