@@ -194,3 +194,110 @@ fn open_effects(place: &Place) -> Vec<String> {
 fn killed_two_hundred_times_it_converges() {
     killed(200);
 }
+
+/// So long after a reading another one would have been, if it was to be.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// How often the agent has read its source so far, and how many manifests were valid each time.
+fn readings(place: &Place) -> Vec<usize> {
+    let log = std::fs::read_to_string(place.path("agent.log")).unwrap();
+    let valid = |line: &str| line.split_once(" valid=")?.1.split(' ').next()?.parse().ok();
+    log.lines().filter(|line| line.contains("files read")).filter_map(valid).collect()
+}
+
+#[test]
+fn a_queue_of_notifications_that_overflows_loses_no_edit() {
+    let place = place();
+    let agent = Agent::begin(&place);
+    wait(&place, "the first reading", || weight(&place, "a") == Some(100));
+    let before = readings(&place).len();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(agent.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let most: u32 = most.trim().parse().unwrap();
+    let [one, other] = ["a", "local"].map(|name| place.path(&format!("manifests/{name}.yaml")));
+    // The kernel makes one of two equal notifications in a row.
+    for n in 0..=most {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(if n % 4 < 2 { 0o600 } else { 0o644 });
+        std::fs::set_permissions(if n % 2 == 0 { &one } else { &other }, mode).unwrap();
+    }
+    place.write("manifests/a.yaml", &vm("a", 200));
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    wait(&place, "the edit that nobody was told of", || weight(&place, "a") == Some(200));
+    wait(&place, "its reading", || readings(&place).len() > before);
+    std::thread::sleep(SETTLED);
+    assert_eq!(readings(&place).len(), before + 1, "one reading for all of it");
+    assert_eq!(agent.end(), Some(0));
+}
+
+#[test]
+fn a_checkout_of_hundreds_of_files_is_one_whole_reading() {
+    const FILES: usize = 200;
+    let place = place();
+    let bare = |n: usize, weight| {
+        let text = vm(&format!("m{n}"), weight).replace("Always", "Halted");
+        text.replace("  disks:\n    root: {storage: local, size: 1Mi, format: raw}\n", "")
+    };
+    let git = |words: &str| {
+        let user = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+        let mut git = Command::new("git");
+        let ran = git.args(user).args(words.split(' ')).current_dir(place.path("manifests")).output().unwrap();
+        assert!(ran.status.success(), "{words}: {}", String::from_utf8_lossy(&ran.stderr));
+    };
+    git("init --quiet --initial-branch=first");
+    for (branch, weight) in [("first", 10), ("second", 20)] {
+        if branch != "first" {
+            git("checkout --quiet -b second");
+        }
+        (0..FILES).for_each(|n| place.write(&format!("manifests/m{n}.yaml"), &bare(n, weight)));
+        git("add --all");
+        git(&format!("commit --quiet -m {branch}"));
+    }
+    git("checkout --quiet first");
+    let agent = Agent::begin(&place);
+    let all = |weight: u32| place.run("export").out.matches(&format!("weight: {weight}\n")).count();
+    wait(&place, "the first branch", || all(10) == FILES);
+    let before = readings(&place).len();
+    let begun = Instant::now();
+    git("checkout --quiet second");
+    let took = begun.elapsed();
+    wait(&place, "the second branch", || all(20) == FILES);
+    wait(&place, "its reading", || readings(&place).len() > before);
+    std::thread::sleep(SETTLED);
+    let since = readings(&place).split_off(before);
+    assert!(since.iter().all(|valid| *valid == FILES + 2), "each of them whole: {since:?}");
+    // What takes longer than the longest wait is read more than once.
+    let most = 1 + usize::try_from(took.as_secs()).unwrap();
+    assert!(since.len() <= most, "{since:?} in {took:?}");
+    assert_eq!(agent.end(), Some(0));
+}
+
+#[test]
+fn a_folder_in_which_something_happens_all_the_time_is_read_nevertheless() {
+    let place = place();
+    let agent = Agent::begin(&place);
+    wait(&place, "the first reading", || weight(&place, "a") == Some(100));
+    let busy = std::sync::atomic::AtomicBool::new(true);
+    let going = || busy.load(std::sync::atomic::Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut n = 0;
+            while going() {
+                n += 1;
+                place.write("manifests/notes.txt", &n.to_string());
+                std::fs::rename(place.path("manifests/notes.txt"), place.path(&format!("manifests/notes-{}", n % 2)))
+                    .unwrap();
+                std::thread::sleep(Duration::from_millis(15));
+            }
+            n
+        });
+        place.write("manifests/a.yaml", &vm("a", 200));
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait(&place, "the edit, while it goes on", || weight(&place, "a") == Some(200));
+        }));
+        busy.store(false, std::sync::atomic::Ordering::SeqCst);
+        assert!(writer.join().unwrap() > 20, "something happened all the time");
+        read.unwrap();
+    });
+    assert_eq!(agent.end(), Some(0));
+}

@@ -205,6 +205,7 @@ impl Agent {
         let Sifted { desired, refused } = sift(&loaded, &accepted.catalog);
         let problems = loaded.diagnostics.0.iter().filter(|d| d.is_error()).map(ToString::to_string);
         let valid = desired.order.len();
+        tracing::debug!(source = source.name, valid, refused = refused.len(), "files read");
         let mut reading = Reading { valid, refused, problems: problems.collect(), ..Reading::default() };
         let (known, new): (Vec<_>, Vec<_>) = desired.order.iter().partition(|r| accepted.facts.contains_key(r));
         let commit = source.commit();

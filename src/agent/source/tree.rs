@@ -5,6 +5,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The state of a source's files at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,44 +14,71 @@ pub struct Tree {
     pub print: u64,
     /// Every directory to watch: those of the source, and those in which its links and its own name stand.
     pub directories: BTreeSet<PathBuf>,
+    /// Whether a file was changed so shortly before that another change could have the same time, and show nowhere: such
+    /// a state is never as a later one.
+    pub fresh: bool,
 }
+
+/// The kernel's clock for files moves in steps of at most a hundredth of a second.
+const STEP: Duration = Duration::from_millis(20);
 
 /// Looks at a file or a directory, links followed, hidden files left out as the reader does.
 pub fn look(root: &Path) -> Tree {
     let mut tree = Tree::default();
     let mut hasher = DefaultHasher::new();
     above(root, &mut tree.directories);
-    let mut seen = BTreeSet::new();
-    visit(root, &mut seen, &mut tree.directories, &mut hasher);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut visit = Visit { seen: BTreeSet::new(), watch: &mut tree.directories, newest: Duration::ZERO };
+    visit.path(root, &mut hasher);
+    let newest = visit.newest;
+    // Another host's clock may be far ahead; its times say nothing of now.
+    tree.fresh = newest.saturating_add(STEP) > now && newest < now.saturating_add(STEP);
     tree.print = hasher.finish();
     tree
 }
 
-fn visit(path: &Path, seen: &mut BTreeSet<(u64, u64)>, watch: &mut BTreeSet<PathBuf>, hasher: &mut DefaultHasher) {
-    path.hash(hasher);
-    let meta = match fs::metadata(path) {
-        Ok(meta) => meta,
-        Err(error) => return error.raw_os_error().hash(hasher),
-    };
-    if fs::symlink_metadata(path).is_ok_and(|own| own.is_symlink()) {
-        above(path, watch);
-    }
-    (meta.dev(), meta.ino(), meta.mode()).hash(hasher);
-    if !meta.is_dir() {
-        return (meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()).hash(hasher);
-    }
-    if !seen.insert((meta.dev(), meta.ino())) {
-        return;
-    }
-    watch.insert(path.to_owned());
-    let mut entries: Vec<PathBuf> = fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    entries.sort();
-    for entry in entries {
-        let hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden {
-            visit(&entry, seen, watch, hasher);
+/// One look at everything below a path.
+struct Visit<'a> {
+    seen: BTreeSet<(u64, u64)>,
+    watch: &'a mut BTreeSet<PathBuf>,
+    /// When a file was last changed.
+    newest: Duration,
+}
+
+impl Visit<'_> {
+    fn path(&mut self, path: &Path, hasher: &mut DefaultHasher) {
+        path.hash(hasher);
+        let meta = match fs::metadata(path) {
+            Ok(meta) => meta,
+            Err(error) => return error.raw_os_error().hash(hasher),
+        };
+        if fs::symlink_metadata(path).is_ok_and(|own| own.is_symlink()) {
+            above(path, self.watch);
+        }
+        (meta.dev(), meta.ino(), meta.mode()).hash(hasher);
+        if !meta.is_dir() {
+            let (seconds, more) = (meta.ctime(), meta.ctime_nsec());
+            self.newest = self.newest.max(moment(seconds, more));
+            return (meta.size(), meta.mtime(), meta.mtime_nsec(), seconds, more).hash(hasher);
+        }
+        if !self.seen.insert((meta.dev(), meta.ino())) {
+            return;
+        }
+        self.watch.insert(path.to_owned());
+        let mut entries: Vec<PathBuf> = fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        entries.sort();
+        for entry in entries {
+            let hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden {
+                self.path(&entry, hasher);
+            }
         }
     }
+}
+
+fn moment(seconds: i64, nanoseconds: i64) -> Duration {
+    let part = |number: i64| u64::try_from(number).unwrap_or_default();
+    Duration::from_secs(part(seconds)).saturating_add(Duration::from_nanos(part(nanoseconds)))
 }
 
 /// The nearest directories that exist in which a name and what it links to stand: where they appear and are swapped.
@@ -88,6 +116,20 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn what_was_changed_just_now_may_be_changed_again_unseen() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = || fs::write(dir.path().join("a.yaml"), "a").map(|()| look(dir.path())).unwrap();
+        // A busy machine may take longer to look.
+        let at_once = std::iter::repeat_with(write).take(1_000).find(|tree| tree.fresh).unwrap();
+        std::thread::sleep(STEP * 2);
+        let later = look(dir.path());
+        assert!(!later.fresh);
+        assert_eq!(at_once.print, later.print);
+        assert_ne!(at_once, later);
+        assert_eq!(look(dir.path()), later);
+    }
 
     #[test]
     fn every_change_shows_and_nothing_else_does() {

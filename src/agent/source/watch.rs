@@ -76,15 +76,22 @@ impl Watch {
         }
     }
 
-    /// Waits until something may have changed since `last`, and then until it is quiet, but not for ever.
+    /// Waits until something is not as in `last`, and then until it is quiet, but not for ever.
     pub async fn changed(&self, last: &Tree, clock: &dyn Clock) {
         let every = if self.told.is_some() { LOCAL } else { REMOTE };
         loop {
             tokio::select! {
-                () = self.hint() => break,
-                () = clock.sleep(every) => if tree::look(&self.root) != *last { break },
+                () = self.hint() => self.quiet(clock).await,
+                () = clock.sleep(every) => if tree::look(&self.root) != *last { self.quiet(clock).await },
+            }
+            // What was told of may have been read already.
+            if tree::look(&self.root) != *last {
+                return;
             }
         }
+    }
+
+    async fn quiet(&self, clock: &dyn Clock) {
         let begun = clock.elapsed();
         while clock.elapsed().saturating_sub(begun) < LONGEST {
             let before = tree::look(&self.root).print;
